@@ -1,0 +1,1 @@
+"""`stowplan` and `kubectl-stowplan`: predict, explain, place, measure, train, serve."""

@@ -1,0 +1,45 @@
+"""Names we put on, or read from, Kubernetes objects: labels, annotations, resources, environment variables.
+
+They are part of the API: a change is a change for users.
+"""
+
+from typing import Final
+
+GROUP: Final = "stowplan.dev"
+VERSION: Final = "v1alpha1"
+PLURAL: Final = "inferenceservices"
+KIND: Final = "InferenceService"
+
+SCHEDULER_NAME: Final = "stowplan"
+
+# The marker: only pods that ask for it ever reach the extender. No node advertises it (`ignoredByScheduler`).
+MARKER_RESOURCE: Final = "stowplan.dev/slo"
+
+# On pods, written by the operator through the pod template.
+SERVICE_LABEL: Final = "stowplan.dev/inference-service"
+SLICE_CLASS_ANNOTATION: Final = "stowplan.dev/slice-class"
+
+# On pods, written by the extender through the Binding, in the same transaction as the node's name.
+BOUND_SLICE_ANNOTATION: Final = "stowplan.dev/slice"
+PREDICTED_MS_ANNOTATION: Final = "stowplan.dev/predicted-milliseconds"
+BASIS_ANNOTATION: Final = "stowplan.dev/basis"
+BUNDLE_ANNOTATION: Final = "stowplan.dev/bundle"
+PREDICTION_ID_ANNOTATION: Final = "stowplan.dev/prediction-id"
+
+# On nodes, written by whoever ran `stowplan device` there: names the descriptor in the ConfigMap.
+DEVICE_LABEL: Final = "stowplan.dev/device"
+# The ConfigMap that holds descriptors, one key a device, carries this label.
+DESCRIPTORS_LABEL: Final = "stowplan.dev/device-descriptors"
+
+# GPU-feature-discovery's labels (NVIDIA k8s-device-plugin, docs/gpu-feature-discovery/README.md).
+GPU_PREFIX: Final = "nvidia.com/"
+GPU_PRODUCT: Final = "nvidia.com/gpu.product"
+GPU_MEMORY_MIB: Final = "nvidia.com/gpu.memory"
+GPU_MULTIPROCESSORS: Final = "nvidia.com/gpu.multiprocessors"
+GPU_REPLICAS: Final = "nvidia.com/gpu.replicas"
+GPU_COUNT: Final = "nvidia.com/gpu.count"
+GPU_SHARING: Final = "nvidia.com/gpu.sharing-strategy"
+MIG_STRATEGY: Final = "nvidia.com/mig.strategy"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+GPU_SHARED_RESOURCE: Final = "nvidia.com/gpu.shared"
+MIG_RESOURCE_PREFIX: Final = "nvidia.com/mig-"

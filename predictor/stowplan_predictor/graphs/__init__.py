@@ -1,0 +1,1 @@
+"""ONNX files to operator graphs: `opgraphs` (the values), `loading` (files to graphs), `shapes`, `costs` (FLOPs and bytes)."""
