@@ -15,6 +15,7 @@
     - CgroupUnavailable      a fractional slice needs a cgroup quota that cannot be written here
     - MachineBusy            somebody else holds the machine lock, or foreign load never went away
     - RuntimeRefused         the runtime cannot run that model
+  x DatasetRefused           a measured data set is missing, malformed, or holds what cannot be a measurement
 """
 
 from stowplan_fleet.errors import GraphRefused
@@ -74,3 +75,7 @@ class MachineBusy(MeasurementError):
 
 class RuntimeRefused(MeasurementError):
     """The runtime cannot run that model."""
+
+
+class DatasetRefused(PredictorError):
+    """A measured data set is missing, malformed, or holds what cannot be a measurement."""
