@@ -74,7 +74,8 @@ class GpuDevice:
 
     name: DeviceName
     """The product as GPU-feature-discovery writes it."""
-    memory_bytes: int
+    memory_bytes: int | None = None
+    """None where the node does not say: with MIG strategy `single` its labels describe the instances, not the GPU."""
     multiprocessors: int | None = None
     """None where the node does not say."""
 

@@ -4,26 +4,19 @@ Which GPU inside a node a pod gets is the kubelet's choice, not ours; so an offe
 What cannot be read is a problem with a reason, never a guess.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NewType
 
+from stowplan_fleet import gpu_labels, keys, quantities
 from stowplan_fleet.devices import GpuDevice
-from stowplan_fleet.slices import DeviceName, SliceClass
+from stowplan_fleet.errors import QuantityRefused
+from stowplan_fleet.offers import ResourceName, SliceOffer
+from stowplan_fleet.slices import DeviceName, is_device_name
+
+__all__ = ["NodeInventory", "NodeName", "ResourceName", "SliceOffer", "read_inventory"]
 
 NodeName = NewType("NodeName", str)
-# Name of a resource in a pod's requests and a node's allocatable: `cpu`, `nvidia.com/mig-1g.10gb`.
-ResourceName = NewType("ResourceName", str)
-
-
-@dataclass(frozen=True, slots=True)
-class SliceOffer:
-    """Slices of one class that a node's device plugin advertises."""
-
-    slice_class: SliceClass
-    resource: ResourceName
-    """What a pod requests to get one."""
-    count: int
-    """How many the node has in all, taken or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +35,34 @@ class NodeInventory:
     gpus: tuple[GpuDevice, ...] = ()
     problems: tuple[str, ...] = ()
     """What could not be read, and why."""
+
+
+def read_inventory(name: str, labels: Mapping[str, str], allocatable: Mapping[str, str]) -> NodeInventory:
+    """Reads a node's inventory from its labels and its allocatable resources.
+
+    Args:
+        name: the node's name.
+        labels: its labels, GPU-feature-discovery's among them.
+        allocatable: quantities by resource, as the kubelet reports them.
+    """
+    problems: list[str] = []
+    amounts: dict[str, int] = {}
+    for resource, text in allocatable.items():
+        try:
+            amounts[resource] = quantities.millicores(text) if resource == "cpu" else quantities.whole(text)
+        except QuantityRefused as error:
+            problems.append(f"allocatable {resource}: {error}")
+    device = labels.get(keys.DEVICE_LABEL)
+    if device is not None and not is_device_name(device):
+        problems.append(f"label {keys.DEVICE_LABEL}: {device[:64]!r} is not the name of a device")
+        device = None
+    found = gpu_labels.read_gpus(labels, amounts)
+    return NodeInventory(
+        name=NodeName(name),
+        cpu_millicores=max(0, amounts.get("cpu", 0)),
+        memory_bytes=max(0, amounts.get("memory", 0)),
+        cpu_device=DeviceName(device) if device is not None else None,
+        offers=found.offers,
+        gpus=found.gpus,
+        problems=(*problems, *found.problems),
+    )

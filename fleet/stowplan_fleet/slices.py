@@ -22,6 +22,11 @@ _DEVICE_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9]
 _MIG_PROFILE: Final = re.compile(r"[1-7]g\.\d{1,3}gb(?:[.+-][a-z.]{1,8})?")
 
 
+def is_device_name(text: str) -> bool:
+    """True for what can name a device: a valid, non-empty label value."""
+    return _DEVICE_NAME.fullmatch(text) is not None
+
+
 class SliceKind(StrEnum):
     """How a share of a device is cut and held."""
 
@@ -89,7 +94,8 @@ def parse_slice(text: str) -> Slice:
             raise SliceNameRefused(f"slice {text[:64]!r}: {error}") from error
     head, _, profile = text.partition("-")
     if head == "mig" and _MIG_PROFILE.fullmatch(profile):
-        return Slice(SliceKind.MIG, profile)
+        # The resource name's spelling is the canonical one: `+` is no character of labels and resource names.
+        return Slice(SliceKind.MIG, profile.replace("+", "."))
     if head == "mps" and re.fullmatch(r"[1-9]\d?|100", profile):
         return Slice(SliceKind.MPS, profile)
     if head == "time" and re.fullmatch(r"[1-9]\d?", profile):
@@ -104,7 +110,7 @@ def parse_slice_class(text: str) -> SliceClass:
         SliceNameRefused: the device or the slice is malformed.
     """
     device, separator, rest = text.partition("/")
-    if not separator or not _DEVICE_NAME.fullmatch(device):
+    if not separator or not is_device_name(device):
         raise SliceNameRefused(f"{text[:128]!r} is not a slice class: write <device>/<slice>, such as NVIDIA-A100-SXM4-80GB/mig-1g.10gb")
     return SliceClass(DeviceName(device), parse_slice(rest))
 

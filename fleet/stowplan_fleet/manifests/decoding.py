@@ -1,0 +1,77 @@
+"""From bytes or plain dictionaries to structs, with errors that name the object and the path inside it."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from stowplan_fleet.errors import ManifestRefused, ValueRefused
+
+T = TypeVar("T")
+Value = TypeVar("Value")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of all structs here: camelCase outside, snake_case inside, unknown fields skipped."""
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401 - a type; `lru_cache` wants a hashable, mypy does not take type[T] for one
+    return msgspec.json.Decoder(kind)
+
+
+def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
+    """Decodes JSON into a struct.
+
+    Args:
+        data: the JSON text.
+        kind: the struct.
+        where: what is being read, for the message; the struct's name when empty.
+
+    Raises:
+        ManifestRefused: not JSON, or a field of the wrong type; the message holds the path.
+    """
+    try:
+        decoded: T = _decoder(kind).decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestRefused(f"{where or kind.__name__}: {error}") from error
+    return decoded
+
+
+def from_plain(value: object, kind: type[T], where: str = "") -> T:
+    """Converts what a YAML or JSON parser gave (dictionaries, lists, scalars) into a struct; nulls count as absent.
+
+    Raises:
+        ManifestRefused: a field of the wrong type, or nesting beyond what an API server stores; the message holds the path.
+    """
+    try:
+        return msgspec.convert(_without_nulls(value), kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise ManifestRefused(f"{where or kind.__name__}: {error}") from error
+
+
+def _without_nulls(value: object) -> object:
+    # People write `labels:` with nothing behind it, and Go writes null for an absent slice: both mean absent.
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def read_each(items: Iterable[T], read: Callable[[T], Value]) -> tuple[list[Value], list[str]]:
+    """Reads every item; what is refused becomes a problem in words and touches no other item."""
+    values: list[Value] = msgspec.field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
+    for item in items:
+        try:
+            values.append(read(item))
+        except ValueRefused as error:
+            problems.append(str(error))
+    return values, problems
+
+
+def to_json(value: Any) -> bytes:  # noqa: ANN401 - whatever msgspec can encode
+    """JSON of a struct, fields at their default left out."""
+    return msgspec.json.encode(value)
