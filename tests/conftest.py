@@ -1,0 +1,122 @@
+"""Fixtures that start the real control plane, and the rule about skipping.
+
+A test marked `controlplane` drives real programs, built by `tools/controlplane.py`. It is skipped only where a probe shows that they are neither
+built nor can be: no Go. With CI=true any skip whose reason does not start with `probe:` is an error, so that nothing is lost unseen.
+"""
+
+import os
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+import controlplane_parts as parts
+from controlplane_binaries import Binaries, GoMissing, cached, ensure, find_go
+from controlplane_clusters import Cluster, free_ports
+
+PROBE_PREFIX = "probe:"
+
+_cluster = pytest.StashKey[Cluster]()
+_log_sizes = pytest.StashKey[dict[Path, int]]()
+# What a failed test shows of each log, at most: its end.
+_SHOWN_LOG_BYTES = 4000
+
+
+@pytest.fixture(scope="session")
+def controlplane_binaries() -> Binaries:
+    """The control plane's programs."""
+    binaries = cached()
+    if not binaries.complete:  # they were built in `pytest_collection_finish` where that is possible
+        with pytest.raises(GoMissing) as missing:
+            find_go()
+        pytest.skip(f"{PROBE_PREFIX} {missing.value}")
+    return binaries
+
+
+@pytest.fixture(scope="session")
+def apiserver(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Etcd and the API server with RBAC: enough for CRDs, validation, watches. Nothing runs pods, collects garbage or makes service accounts."""
+    cluster = Cluster(controlplane_binaries, tmp_path_factory.mktemp("controlplane"))
+    request.config.stash[_cluster] = cluster
+    try:
+        parts.start_apiserver(cluster)
+        yield cluster
+    finally:
+        cluster.stop_all()
+
+
+@pytest.fixture(scope="session")
+def extender_url() -> str:
+    """Where the scheduler named stowplan asks; nobody listens there until a test starts an extender."""
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
+
+
+@pytest.fixture(scope="session")
+def controlplane(apiserver: Cluster, extender_url: str) -> Cluster:
+    """The whole control plane: also controllers, kwok's nodes, the default scheduler, and an unmodified one named stowplan that asks an extender."""
+    parts.start_controller_manager(apiserver)
+    parts.start_kwok(apiserver)
+    parts.start_scheduler(apiserver, "default-scheduler")
+    parts.start_scheduler(apiserver, "stowplan", extender_url)
+    return apiserver
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds the control plane before the first test, outside any test's time limit, where a collected test needs it."""
+    if session.config.option.collectonly or not any(item.get_closest_marker("controlplane") for item in session.items):
+        return
+    try:
+        ensure()
+    except GoMissing:
+        return  # the fixture says so in each test's skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, bool, bool]:  # noqa: ARG001 -- named by pytest
+    """Remembers how long each log was when a test began."""
+    cluster = item.config.stash.get(_cluster, None)
+    item.stash[_log_sizes] = {log: log.stat().st_size for log in cluster.run_dir.glob("logs/*.log")} if cluster else {}
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:  # noqa: ARG001
+    """Shows what the control plane's programs logged during a failed test, and refuses skips that no probe justifies."""
+    report = yield
+    _refuse_unproven_skip(report)
+    cluster = item.config.stash.get(_cluster, None)
+    if report.failed and cluster is not None and "apiserver" in getattr(item, "fixturenames", ()):
+        for log in sorted(cluster.run_dir.glob("logs/*.log")):
+            written = log.read_bytes()[item.stash[_log_sizes].get(log, 0) :]
+            if written:
+                report.sections.append((f"log of {log.stem}", written[-_SHOWN_LOG_BYTES:].decode(errors="replace")))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:  # noqa: ARG001
+    """Refuses skips of whole modules that no probe justifies."""
+    report = yield
+    _refuse_unproven_skip(report)
+    return report
+
+
+def _refuse_unproven_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if os.environ.get("CI") != "true" or not report.skipped or hasattr(report, "wasxfail") or not isinstance(report.longrepr, tuple):
+        return
+    reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+    if not reason.startswith(PROBE_PREFIX):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under CI=true, and the reason does not start with `{PROBE_PREFIX}`: {reason}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says aloud what did not run, and why."""
+    skipped = terminalreporter.getreports("skipped")
+    if skipped:
+        terminalreporter.write_sep("!", f"{len(skipped)} SKIPPED: not shown on this machine", yellow=True, bold=True)
+        for reason in sorted({str(report.longrepr[2]) for report in skipped if isinstance(report.longrepr, tuple)}):
+            terminalreporter.write_line(f"  {reason}")
