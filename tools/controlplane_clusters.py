@@ -172,7 +172,7 @@ class Cluster:
             CommandFailed: it ended with another status than 0.
         """
         # The discovery cache stays in the run folder: kubectl's own lies in $HOME, keyed by host and port, and ports come back.
-        command = [self.binaries.path("kubectl"), f"--kubeconfig={self.kubeconfig(user)}", f"--cache-dir={self.run_dir / 'kubectl-cache'}", *arguments]
+        command = [str(self.binaries.path("kubectl")), f"--kubeconfig={self.kubeconfig(user)}", f"--cache-dir={self.run_dir / 'kubectl-cache'}", *arguments]
         run = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
         if run.returncode != 0:
             raise CommandFailed(f"kubectl {' '.join(arguments)} (as {user}): {run.stderr.strip() or run.stdout.strip()}")
