@@ -1,0 +1,71 @@
+"""Inquiries: the questions a verdict needs answered, each with the runtime whose bundle shall answer it."""
+
+from dataclasses import dataclass
+
+from stowplan_fleet.questions import Question, Tenant
+
+from stowplan_extender.decision import neighbourhoods, screenings
+from stowplan_extender.decision.occupancies import Newcomer, Tenancy
+from stowplan_extender.decision.signatures import Signature, occupier_of
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A question to the bundle of a runtime."""
+
+    runtime: str
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentInquiry:
+    """How a resident would fare; None where its model was not analysed, so that nobody can be asked."""
+
+    resident: Tenancy
+    inquiry: Inquiry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inquest:
+    """All that has to be known about a newcomer on a node of some signature."""
+
+    beside: Inquiry | None
+    """The newcomer beside those already there; None where its model was not analysed."""
+    alone: Inquiry | None
+    """The newcomer with nobody beside it: tells whether an eviction could help."""
+    residents: tuple[ResidentInquiry, ...]
+    """Each resident that would feel the newcomer, beside the others and the newcomer. Equal residents stand here once."""
+
+    @property
+    def inquiries(self) -> tuple[Inquiry, ...]:
+        """What to ask, each once, in a stable order."""
+        asked = (self.beside, self.alone, *(resident.inquiry for resident in self.residents))
+        return tuple(dict.fromkeys(inquiry for inquiry in asked if inquiry is not None))
+
+
+def questions_for(newcomer: Newcomer, signature: Signature) -> tuple[Inquiry, ...]:
+    """What the predictor must be asked before the verdict; nothing where the node is ruled out without it."""
+    return () if screenings.screen(newcomer, signature) else inquest(newcomer, signature).inquiries
+
+
+def inquest(newcomer: Newcomer, signature: Signature) -> Inquest:
+    """The questions by their part in the verdict."""
+    tenancy = newcomer.tenancy
+    arriving = occupier_of(newcomer.lodger)
+    residents: dict[ResidentInquiry, None] = {}
+    for position, occupier in enumerate(signature.occupiers):
+        resident = occupier.tenancy
+        if resident is None or neighbourhoods.tenant_for(resident, arriving, signature) is None:
+            continue
+        others = (*signature.occupiers[:position], *signature.occupiers[position + 1 :], arriving)
+        residents[ResidentInquiry(resident, _inquiry(resident, neighbourhoods.tenants_for(resident, others, signature)))] = None
+    return Inquest(
+        beside=_inquiry(tenancy, neighbourhoods.tenants_for(tenancy, signature.occupiers, signature)),
+        alone=_inquiry(tenancy, ()),
+        residents=tuple(residents),
+    )
+
+
+def _inquiry(subject: Tenancy, tenants: tuple[Tenant, ...]) -> Inquiry | None:
+    known = neighbourhoods.analysed_occupant(subject)
+    return Inquiry(subject.service.runtime, Question(known, tenants, subject.service.slo.percentile)) if known else None

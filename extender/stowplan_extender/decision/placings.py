@@ -1,0 +1,66 @@
+"""One pod over all nodes: what to ask, and then who is left, best first.
+
+Two steps, because asking is I/O and this is not: `inquire`, put the questions to a predictor, then `place`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from stowplan_fleet.answers import Basis
+from stowplan_fleet.nodes import NodeName
+
+from stowplan_extender.decision import inquiries, verdicts
+from stowplan_extender.decision.inquiries import Inquiry
+from stowplan_extender.decision.occupancies import Newcomer, NodeState
+from stowplan_extender.decision.reasons import Refusal
+from stowplan_extender.decision.signatures import Signature, signature_of
+from stowplan_extender.decision.verdicts import Acceptance, Answers, Postponement, Verdict
+
+_SURER_FIRST = {Basis.MEASURED: 0, Basis.EXTRAPOLATED: 1, Basis.UNVALIDATED: 2, Basis.UNKNOWN: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """A verdict for every node."""
+
+    accepted: tuple[tuple[NodeName, Acceptance], ...]
+    """Best first; equals by name."""
+    refused: dict[NodeName, Refusal]
+    postponed: dict[NodeName, Postponement]
+
+    @property
+    def texts(self) -> dict[NodeName, str]:
+        """The reason for each node that is not accepted."""
+        return {name: verdict.text for verdicts_ in (self.refused, self.postponed) for name, verdict in verdicts_.items()}
+
+
+def inquire(newcomer: Newcomer, nodes: Iterable[NodeState]) -> tuple[Inquiry, ...]:
+    """Everything to ask before `place`, each once."""
+    signatures = dict.fromkeys(signature_of(node.without(newcomer.uid)) for node in nodes)
+    return tuple(dict.fromkeys(inquiry for signature in signatures for inquiry in inquiries.questions_for(newcomer, signature)))
+
+
+def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> Placing:
+    """Judges every node; the newcomer itself, where it already stands on one, does not count there."""
+    judged: dict[Signature, Verdict] = {}
+    accepted: list[tuple[NodeName, Acceptance]] = []
+    refused: dict[NodeName, Refusal] = {}
+    postponed: dict[NodeName, Postponement] = {}
+    for node in nodes:
+        signature = signature_of(node.without(newcomer.uid))
+        if signature not in judged:
+            judged[signature] = verdicts.verdict(newcomer, signature, answers)
+        match judged[signature]:
+            case Acceptance() as acceptance:
+                accepted.append((node.inventory.name, acceptance))
+            case Refusal() as refusal:
+                refused[node.inventory.name] = refusal
+            case Postponement() as postponement:
+                postponed[node.inventory.name] = postponement
+    return Placing(tuple(sorted(accepted, key=rank)), refused, postponed)
+
+
+def rank(entry: tuple[NodeName, Acceptance]) -> tuple[int, int, NodeName]:
+    """Sorts accepted nodes best first: the surer judgement, then the fuller node, then the name."""
+    name, acceptance = entry
+    return _SURER_FIRST[acceptance.basis], -acceptance.score, name

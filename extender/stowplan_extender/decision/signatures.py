@@ -1,0 +1,90 @@
+"""Signatures: what of a node's state a verdict depends on. Nodes of one signature share every verdict, whatever their names."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from stowplan_fleet.nodes import ResourceName
+from stowplan_fleet.slices import DeviceName, SliceClass
+
+from stowplan_extender.decision.occupancies import Lodger, NodeState, Tenancy
+
+# A pod of which nothing is known and that requests less CPU than this is no tenant: it is the size of a DaemonSet's agent, of which
+# every node has several (kube-proxy, log and metric collectors request 10m to 100m), so that no node would ever count as empty. Its
+# request is still subtracted from what the node has left.
+MINOR_CPU_MILLICORES: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Occupier:
+    """Somebody on the node whose work others can feel."""
+
+    tenancy: Tenancy | None
+    cpu_millicores: int
+    devices: tuple[tuple[ResourceName, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Slices of one class: how many there are, and how many nobody has."""
+
+    slice_class: SliceClass
+    resource: ResourceName
+    count: int
+    left: int
+    """Below zero where more were promised than the node has now (a device plugin lost some)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Everything about a node that a verdict depends on."""
+
+    cpu_device: DeviceName | None
+    cpu_millicores: int
+    """Allocatable."""
+    cpu_left_millicores: int
+    """Allocatable less what every pod there requests, bound or promised; may be below zero."""
+    memory_left_bytes: int
+    rooms: tuple[Room, ...]
+    occupiers: tuple[Occupier, ...]
+    """In canonical order."""
+
+    def room(self, slice_class: SliceClass) -> Room | None:
+        """The room for slices of a class other than CPU slices; None where the node has none of that class."""
+        return next((room for room in self.rooms if room.slice_class == slice_class), None)
+
+
+def signature_of(state: NodeState) -> Signature:
+    """What of a node's state matters. A lodger that stands there twice (promised and bound) counts once."""
+    lodgers = {lodger.uid: lodger for lodger in state.lodgers}.values()
+    inventory = state.inventory
+    taken: Counter[ResourceName] = Counter()
+    for lodger in lodgers:
+        for resource, count in lodger.requests.devices:
+            taken[resource] += count
+    rooms = [Room(offer.slice_class, offer.resource, offer.count, offer.count - taken[offer.resource]) for offer in inventory.offers]
+    return Signature(
+        cpu_device=inventory.cpu_device,
+        cpu_millicores=inventory.cpu_millicores,
+        cpu_left_millicores=inventory.cpu_millicores - sum(lodger.requests.cpu_millicores for lodger in lodgers),
+        memory_left_bytes=inventory.memory_bytes - sum(lodger.requests.memory_bytes for lodger in lodgers),
+        rooms=tuple(sorted(rooms, key=lambda room: (room.slice_class, room.resource))),
+        occupiers=tuple(sorted((occupier_of(lodger) for lodger in lodgers if _is_felt(lodger)), key=_order)),
+    )
+
+
+def occupier_of(lodger: Lodger) -> Occupier:
+    """The lodger without its name: replicas of one service are equal."""
+    return Occupier(lodger.tenancy, lodger.requests.cpu_millicores, lodger.requests.devices)
+
+
+def _is_felt(lodger: Lodger) -> bool:
+    return lodger.tenancy is not None or bool(lodger.requests.devices) or lodger.requests.cpu_millicores >= MINOR_CPU_MILLICORES
+
+
+def _order(occupier: Occupier) -> tuple[str, str, int, tuple[tuple[ResourceName, int], ...], str]:
+    tenancy = occupier.tenancy
+    if tenancy is None:
+        return ("", "", occupier.cpu_millicores, occupier.devices, "")
+    # The digest last: one name stands for one service within a view, and repr is needed only where a caller mixes two versions of it.
+    return (tenancy.service.name, str(tenancy.slice_class), occupier.cpu_millicores, occupier.devices, repr(tenancy.service))

@@ -1,0 +1,144 @@
+"""Verdicts: yes with a prediction, no with a reason, or not yet.
+
+An objective is held against the upper bound of the predicted percentile, never the median. What nobody can judge is decided by the policy of
+the service concerned: the newcomer's own for the newcomer, the resident's for the resident.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from stowplan_fleet.answers import Answer, Basis, UnknownReason
+from stowplan_fleet.services import OnUnknown, Service
+
+from stowplan_extender.decision import inquiries, packings, reasons, screenings
+from stowplan_extender.decision.inquiries import Inquest, Inquiry
+from stowplan_extender.decision.occupancies import Newcomer
+from stowplan_extender.decision.reasons import Refusal
+from stowplan_extender.decision.signatures import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Yes: newcomer and residents stay inside their objectives, as far as anybody asked can judge."""
+
+    score: int
+    """How well the node is packed then, 0 to 10."""
+    inquiry: Inquiry | None
+    """What was asked about the newcomer."""
+    answer: Answer | None
+    """What was answered; None where nobody answered and the service allows that."""
+
+    @property
+    def basis(self) -> Basis:
+        """What the acceptance rests on."""
+        return self.answer.basis if self.answer else Basis.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Postponement:
+    """Not yet: something is missing that may be there when the scheduler asks again."""
+
+    text: str
+
+
+Verdict = Acceptance | Refusal | Postponement
+Answers = Mapping[Inquiry, Answer]
+
+NOT_ANALYSED = "the predictor has not analysed the model yet"
+NOT_ANSWERED = "the predictor does not answer"
+
+
+class _Finding(Enum):
+    WITHIN = auto()
+    OVER_SLO = auto()
+    OVERLOADED = auto()
+    UNKNOWN = auto()
+    GRAPH_MISSING = auto()
+    UNANSWERED = auto()
+
+
+def verdict(newcomer: Newcomer, signature: Signature, answers: Answers) -> Verdict:
+    """Judges a newcomer on every node of a signature.
+
+    `answers` holds what the predictor said to `questions_for(newcomer, signature)`; what is missing there was not answered.
+    A refusal outweighs a postponement: what is certain now need not wait.
+    """
+    screened = screenings.screen(newcomer, signature)
+    if screened is not None:
+        return screened
+    inquest = inquiries.inquest(newcomer, signature)
+    if inquest.beside is None:
+        return Postponement(NOT_ANALYSED)
+    own = _judge_newcomer(newcomer, inquest, answers)
+    if isinstance(own, Refusal):
+        return own
+    residents = _judge_residents(inquest, answers)
+    if residents is not None and (isinstance(residents, Refusal) or own is None):
+        return residents
+    return own or Acceptance(packings.score(newcomer, signature), inquest.beside, answers.get(inquest.beside))
+
+
+def _judge_newcomer(newcomer: Newcomer, inquest: Inquest, answers: Answers) -> Refusal | Postponement | None:
+    service = newcomer.tenancy.service
+    finding, unknown = _find(inquest.beside, service, answers)
+    if finding is _Finding.GRAPH_MISSING:
+        return Postponement(NOT_ANALYSED)
+    if finding in (_Finding.OVER_SLO, _Finding.OVERLOADED):
+        return _refuse_newcomer(newcomer, finding, _find(inquest.alone, service, answers)[0])
+    if finding is _Finding.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
+        return None
+    return Postponement(NOT_ANSWERED) if finding is _Finding.UNANSWERED else reasons.prediction_unknown(unknown)
+
+
+def _refuse_newcomer(newcomer: Newcomer, beside: _Finding, alone: _Finding) -> Refusal:
+    service, slice_class = newcomer.tenancy.service, newcomer.tenancy.slice_class
+    if alone is _Finding.OVER_SLO:
+        return reasons.too_slow_alone(service, slice_class)
+    if alone is _Finding.OVERLOADED:
+        return reasons.overloaded_alone(slice_class)
+    return reasons.too_slow_beside(service) if beside is _Finding.OVER_SLO else reasons.overloaded_beside()
+
+
+def _judge_residents(inquest: Inquest, answers: Answers) -> Refusal | Postponement | None:
+    """The first resident, in canonical order, that would come to harm; else whatever keeps us from knowing."""
+    postponed: Postponement | None = None
+    for entry in inquest.residents:
+        service = entry.resident.service
+        harm = _judge_resident(service, *_find(entry.inquiry, service, answers))
+        if isinstance(harm, Refusal):
+            return harm
+        postponed = postponed or harm
+    return postponed
+
+
+def _judge_resident(service: Service, finding: _Finding, unknown: UnknownReason) -> Refusal | Postponement | None:
+    if finding is _Finding.OVER_SLO:
+        return reasons.resident_over_slo(service)
+    if finding is _Finding.OVERLOADED:
+        return reasons.resident_overloaded(service)
+    if finding is _Finding.GRAPH_MISSING:
+        return Postponement(f"the predictor has not analysed the model of resident {service.name} yet")
+    if finding is _Finding.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
+        return None
+    if finding is _Finding.UNANSWERED and service.graph_digest is not None:
+        return Postponement(NOT_ANSWERED)
+    return reasons.resident_unknown(service, unknown if service.graph_digest is not None else None)
+
+
+def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> tuple[_Finding, UnknownReason]:
+    """What an answer means for an objective; the reason counts only with UNKNOWN."""
+    answer = answers.get(inquiry) if inquiry else None
+    unsaid = UnknownReason.PREDICTION_NOT_FINITE
+    if answer is None:
+        return _Finding.UNANSWERED, unsaid
+    if answer.basis is Basis.UNKNOWN:
+        reason = answer.unknown_reason or unsaid
+        return (_Finding.GRAPH_MISSING if reason is UnknownReason.GRAPH_NOT_FOUND else _Finding.UNKNOWN), reason
+    if answer.overloaded:
+        return _Finding.OVERLOADED, unsaid
+    if answer.response is None or not math.isfinite(answer.response.upper_ms):
+        # A predictor that breaks its contract is no judge: NaN compares as false with everything and would pass.
+        return _Finding.UNKNOWN, unsaid
+    return (_Finding.WITHIN if answer.response.upper_ms <= service.slo.latency_ms else _Finding.OVER_SLO), unsaid
