@@ -7,7 +7,10 @@
     - ManifestRefused     an object lacks a field or holds a wrong one
     - DescriptorRefused   a device descriptor is incomplete or absurd
     - GraphRefused        a model file is broken, or holds what nobody can judge
+    - MessageRefused      a message of the contract holds what this version cannot read
+    - SettingsRefused     a settings file or variable has an unknown name or a value of the wrong type
   x PredictorUnavailable  retryable: nobody answered, or not in time
+    - PredictorBusy       retryable: more is asked than it works off
 """
 
 
@@ -39,5 +42,17 @@ class GraphRefused(ValueRefused):
     """A model file is broken, or holds what nobody can judge. Asking again does not help."""
 
 
+class MessageRefused(ValueRefused):
+    """A message of the contract holds what this version cannot read."""
+
+
+class SettingsRefused(ValueRefused):
+    """A settings file or an environment variable has an unknown name or a value of the wrong type."""
+
+
 class PredictorUnavailable(FleetError):
     """Nobody answered, or not in time. Asking again may help."""
+
+
+class PredictorBusy(PredictorUnavailable):
+    """More is asked of the predictor than it works off. Asking later helps."""

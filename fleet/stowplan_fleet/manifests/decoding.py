@@ -1,7 +1,6 @@
 """From bytes or plain dictionaries to structs, with errors that name the object and the path inside it."""
 
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,9 +15,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     """Base of all structs here: camelCase outside, snake_case inside, unknown fields skipped."""
 
 
-@cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401 - a type; `lru_cache` wants a hashable, mypy does not take type[T] for one
-    return msgspec.json.Decoder(kind)
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}  # building one costs milliseconds, and kinds are few
 
 
 def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
@@ -33,7 +30,8 @@ def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
         ManifestRefused: not JSON, or a field of the wrong type; the message holds the path.
     """
     try:
-        decoded: T = _decoder(kind).decode(data)
+        decoder = _DECODERS.get(kind) or _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
+        decoded: T = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestRefused(f"{where or kind.__name__}: {error}") from error
     return decoded

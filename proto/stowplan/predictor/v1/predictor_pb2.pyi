@@ -412,7 +412,7 @@ class GpuDevice(_message.Message):
     multiprocessors: _builtins.int
     """Streaming multiprocessors; 0 where the node does not say."""
     memory_bytes: _builtins.int
-    """Memory."""
+    """Memory; 0 where the node does not say."""
     def __init__(
         self,
         *,
@@ -701,7 +701,7 @@ class Answer(_message.Message):
     message: _builtins.str
     """The reason in words, with BASIS_UNKNOWN and BASIS_EXTRAPOLATED."""
     utilization: _builtins.float
-    """Share of the time the server is busy; 1 or more cannot be sustained."""
+    """Share of the time the server is busy; 1 or more cannot be sustained. Absent where there is no judgement."""
     @_builtins.property
     def isolated(self) -> Global___LatencyInterval:
         """Service time alone on the slice."""
@@ -723,13 +723,15 @@ class Answer(_message.Message):
         isolated: Global___LatencyInterval | None = ...,
         colocated: Global___LatencyInterval | None = ...,
         response: Global___LatencyInterval | None = ...,
-        utilization: _builtins.float = ...,
+        utilization: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["colocated", b"colocated", "isolated", b"isolated", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_utilization", b"_utilization", "colocated", b"colocated", "isolated", b"isolated", "response", b"response", "utilization", b"utilization"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "colocated", b"colocated", "isolated", b"isolated", "message", b"message", "response", b"response", "unknown_reason", b"unknown_reason", "utilization", b"utilization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_utilization", b"_utilization", "basis", b"basis", "colocated", b"colocated", "isolated", b"isolated", "message", b"message", "response", b"response", "unknown_reason", b"unknown_reason", "utilization", b"utilization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__utilization: _TypeAlias = _typing.Literal["utilization"]  # noqa: Y015
+    _WhichOneofArgType__utilization: _TypeAlias = _typing.Literal["_utilization", b"_utilization"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utilization) -> _WhichOneofReturnType__utilization | None: ...
 
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
