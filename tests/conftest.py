@@ -1,7 +1,7 @@
 """Fixtures that start the real control plane, and the rule about skipping.
 
 A test marked `controlplane` drives real programs, built by `tools/controlplane.py`. It is skipped only where a probe shows that they are neither
-built nor can be: no Go. With CI=true any skip whose reason does not start with `probe:` is an error, so that nothing is lost unseen.
+built nor can be: no Go, and no way to get it. With CI=true any skip whose reason does not start with `probe:` is an error, so that nothing is lost unseen.
 """
 
 import os
@@ -14,8 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import controlplane_parts as parts
-from controlplane_binaries import Binaries, GoMissing, cached, ensure, find_go
+from controlplane_binaries import Binaries, ensure
 from controlplane_clusters import Cluster, free_ports
+from controlplane_errors import GoMissing
 
 PROBE_PREFIX = "probe:"
 
@@ -27,13 +28,11 @@ _SHOWN_LOG_BYTES = 4000
 
 @pytest.fixture(scope="session")
 def controlplane_binaries() -> Binaries:
-    """The control plane's programs."""
-    binaries = cached()
-    if not binaries.complete:  # they were built in `pytest_collection_finish` where that is possible
-        with pytest.raises(GoMissing) as missing:
-            find_go()
-        pytest.skip(f"{PROBE_PREFIX} {missing.value}")
-    return binaries
+    """The control plane's programs; built in `pytest_collection_finish` where they were not yet."""
+    try:
+        return ensure()
+    except GoMissing as missing:
+        pytest.skip(f"{PROBE_PREFIX} {missing}")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """Builds, starts and stops a real Kubernetes control plane on loopback: `python tools/controlplane.py build|start|stop|path`.
 
 `start` brings up etcd, the API server, the controller manager, kwok (which plays the nodes), the default scheduler and a second, unmodified
-kube-scheduler named `stowplan` that asks an extender; it prints the path of a kubeconfig. Needs nothing but Python's standard library, and Go
-where the programs were not built yet.
+kube-scheduler named `stowplan` that asks an extender; it prints the path of a kubeconfig. Needs nothing but Python's standard library; where the
+programs were not built yet, Go, which is fetched from the Go module proxy if none is installed.
 """
 
 import argparse
@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Final
 
 import controlplane_parts as parts
-from controlplane_binaries import ControlPlaneError, cached, ensure
+from controlplane_binaries import cached, ensure
 from controlplane_clusters import Cluster, kill_group
+from controlplane_errors import ControlPlaneError
 
 _RUN_DIR: Final = Path(tempfile.gettempdir()) / "stowplan-controlplane"
 # Where `python -m stowplan_extender` listens when nothing else is said.

@@ -2,14 +2,6 @@
 
 The cache lies outside the tree, one folder for each `go.mod` and platform, and appears there whole or not at all: a build happens in a
 folder beside it and is renamed at the end. Nothing but the Python standard library is used, so that this runs before anything is installed.
-
-Errors:
-
-* ControlPlaneError
-  x GoMissing        there is no Go, or it is too old to fetch a newer one
-  x BuildFailed      Go ran and failed
-  x StartFailed      (raised in `controlplane_clusters`) a program ended, or did not answer in time
-  x CommandFailed    (raised in `controlplane_clusters`) kubectl refused
 """
 
 import contextlib
@@ -26,6 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import controlplane_toolchains as toolchains
+from controlplane_errors import BuildFailed
 
 MODULE: Final = Path(__file__).resolve().parent.parent / "controlplane"
 
@@ -53,18 +48,6 @@ STAGES: Final = (
 
 # From this version on, `go` fetches the toolchain that a go.mod asks for by itself (https://go.dev/doc/toolchain).
 OLDEST_GO: Final = (1, 21)
-
-
-class ControlPlaneError(Exception):
-    """Something about the control plane went wrong; the message says what, where and what next."""
-
-
-class GoMissing(ControlPlaneError):
-    """The programs are not in the cache, and no Go is there to build them."""
-
-
-class BuildFailed(ControlPlaneError):
-    """`go build` failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +79,9 @@ def cached() -> Binaries:
     return Binaries(Path(root) / "controlplane" / f"{digest}-{sys.platform}-{platform.machine()}")
 
 
-def find_go() -> Path:
-    """A Go that can build the module.
-
-    Raises:
-        GoMissing: none is installed, or only ones too old to fetch the toolchain that go.mod asks for.
-    """
+def find_go() -> Path | None:
+    """A Go that can build the module: one that is installed; None where there is none, or only ones too old to fetch what go.mod asks for."""
     found = [shutil.which("go"), "/usr/local/go/bin/go", *sorted(map(str, Path("/usr/lib").glob("go-*/bin/go")), reverse=True)]
-    seen: list[str] = []
     for candidate in filter(None, found):
         if not os.access(candidate, os.X_OK):
             continue
@@ -112,29 +90,22 @@ def find_go() -> Path:
         version = re.search(r"go(\d+)\.(\d+)", answer.stdout)
         if version and (int(version[1]), int(version[2])) >= OLDEST_GO:
             return Path(candidate)
-        seen.append(f"{candidate}: {answer.stdout.strip() or answer.stderr.strip()}")
-    wanted = _pinned(r"^go (\S+)")
-    raise GoMissing(
-        f"Go {wanted} is needed to build the control plane, or any Go from {OLDEST_GO[0]}.{OLDEST_GO[1]} on, which fetches {wanted} by itself; "
-        + (f"too old: {'; '.join(seen)}. " if seen else "none is on PATH, in /usr/local/go or in /usr/lib/go-*. ")
-        + "Install one (https://go.dev/dl, or a Debian package golang-1.21 or later) and run `make controlplane` again"
-    )
+    return None
 
 
 def ensure() -> Binaries:
-    """The programs, from the cache, or built now (about six minutes on two cores).
+    """The programs, from the cache, or built now (about six minutes on two cores); where no Go is installed, with one fetched for it.
 
     Raises:
-        GoMissing: they are not in the cache, and no Go is there to build them.
+        GoMissing: they are not in the cache, no Go is there to build them, and none could be fetched.
         BuildFailed: Go could not build them.
     """
     binaries = cached()
     if binaries.complete:
         return binaries
-    go = find_go()
     with _one_builder(binaries.folder):
         if not binaries.complete:  # someone else may have built while we waited
-            _build(go, binaries.folder)
+            _build(find_go() or toolchains.fetch(binaries.folder.parent), binaries.folder)
     return binaries
 
 

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from controlplane_binaries import Binaries, ControlPlaneError
+from controlplane_binaries import Binaries
+from controlplane_errors import CommandFailed, StartFailed
 
 # Users of the API server's token file, with their groups. A password in clear is fine: the server listens on loopback, for one run.
 ADMIN: Final = "admin"
@@ -36,14 +37,6 @@ START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 5.0
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-
-
-class StartFailed(ControlPlaneError):
-    """A program ended, or did not answer in time; the message holds the end of its log."""
-
-
-class CommandFailed(ControlPlaneError):
-    """kubectl refused; the message holds its answer."""
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from controlplane_binaries import Binaries
-from controlplane_clusters import USERS, Cluster, StartFailed, free_ports
+from controlplane_clusters import USERS, Cluster, free_ports
+from controlplane_errors import StartFailed
 
 # The marker resource of our pods (`stowplan_fleet.keys.MARKER_RESOURCE`; this file imports nothing that has to be installed).
 MARKER_RESOURCE: Final = "stowplan.dev/slo"

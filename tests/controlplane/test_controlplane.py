@@ -1,7 +1,15 @@
 """The control plane that the other tests stand on."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from controlplane_clusters import Cluster, CommandFailed
+from controlplane_binaries import Binaries
+from controlplane_clusters import Cluster
+from controlplane_errors import CommandFailed
 from support.controlplane import apply, node, own_namespace, own_nodes, wait_until
 
 pytestmark = pytest.mark.controlplane
@@ -34,6 +42,39 @@ spec:
         )
 
     assert found == "played"
+
+
+def test_nothing_outlives_a_killed_test_run(controlplane_binaries: Binaries, tmp_path: Path) -> None:
+    """When whoever started a cluster is killed without a chance to clean up, the kernel ends the cluster."""
+    script = f"""
+import sys, time
+sys.path.insert(0, {str(Path(__file__).parents[2] / "tools")!r})
+from pathlib import Path
+import controlplane_parts as parts
+from controlplane_binaries import Binaries
+from controlplane_clusters import Cluster
+cluster = Cluster(Binaries(Path({str(controlplane_binaries.folder)!r})), Path({str(tmp_path)!r}))
+parts.start_apiserver(cluster)
+print(*cluster.processes.values(), flush=True)
+time.sleep(60)
+"""
+    starter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pids = starter.stdout.readline().split()
+    assert len(pids) == 2
+    assert all(_lives(pid) for pid in pids)
+
+    os.kill(starter.pid, signal.SIGKILL)
+    starter.wait()
+    starter.stdout.close()
+
+    wait_until(lambda: not any(_lives(pid) for pid in pids), 10, f"one of the processes {pids} still runs")
+
+
+def _lives(pid: str) -> bool:
+    """True where the process runs; one that ended and that nobody has asked about yet does not."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _running(cluster: Cluster, namespace: str) -> str:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from controlplane_clusters import Cluster, CommandFailed
+from controlplane_clusters import Cluster
+from controlplane_errors import CommandFailed
 
 Found = TypeVar("Found")
 
