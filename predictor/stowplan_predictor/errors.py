@@ -11,6 +11,7 @@
   x BundleError
     - BundleRefused          a bundle directory is incomplete or was altered
     - BundleNotFound         no bundle for that runtime
+  x CannotJudge              (never leaves `pipelines.Pipeline.predict`: it becomes an unknown answer) no honest number exists for that question
   x MeasurementError
     - CgroupUnavailable      a fractional slice needs a cgroup quota that cannot be written here
     - MachineBusy            somebody else holds the machine lock, or foreign load never went away
@@ -18,6 +19,7 @@
   x DatasetRefused           a measured data set is missing, malformed, or holds what cannot be a measurement
 """
 
+from stowplan_fleet.answers import UnknownReason
 from stowplan_fleet.errors import GraphRefused
 
 
@@ -59,6 +61,15 @@ class BundleRefused(BundleError):
 
 class BundleNotFound(BundleError):
     """No bundle for that runtime."""
+
+
+class CannotJudge(PredictorError):
+    """No honest number exists for that question; carries the reason an answer shall name."""
+
+    def __init__(self, reason: UnknownReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
 
 
 class MeasurementError(PredictorError):

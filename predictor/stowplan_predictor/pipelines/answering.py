@@ -1,0 +1,104 @@
+"""The whole predictor in one object: analyse, predict, explain. Synchronous and thread-safe; gRPC and the command line stand before it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from stowplan_fleet.answers import Answer, UnknownReason, unknown
+from stowplan_fleet.devices import CpuDevice, Device
+from stowplan_fleet.predictors import GraphSummary
+from stowplan_fleet.questions import Occupant, Question
+from stowplan_fleet.services import GraphDigest
+from stowplan_fleet.slices import DeviceName, SliceClass
+
+from stowplan_predictor.bundles.loading import Bundle
+from stowplan_predictor.errors import CannotJudge
+from stowplan_predictor.pipelines.analyses import Analyses
+from stowplan_predictor.pipelines.caches import LruCache
+from stowplan_predictor.pipelines.explanations import KernelShare, kernel_shares
+from stowplan_predictor.pipelines.isolations import Isolations, Place, Run, cpu_of
+from stowplan_predictor.pipelines.judgements import judge
+
+# Below a kilobyte each.
+_ANSWERS: Final = 65536
+
+
+class Pipeline:
+    """Every stage of one bundle, with everything it ever computed kept by content."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._analyses = Analyses()
+        self._isolations = Isolations(bundle, self._analyses)
+        self._answers: LruCache[tuple[Question, CpuDevice], Answer] = LruCache(_ANSWERS)
+
+    def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
+        """Reads a model file, binds its dynamic dimensions and remembers its kernels.
+
+        Raises:
+            GraphRefused: the file is broken, or holds what nobody can judge; the message says what and where.
+        """
+        return self._analyses.analyze(onnx_model, input_shapes)
+
+    def predict(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> list[Answer]:
+        """One answer a question, in order; what cannot be judged is an unknown answer with its reason, never an exception."""
+        label = self.bundle.label
+        if runtime != self.bundle.manifest.runtime:
+            message = f"runtime {runtime[:64]!r}: this bundle judges {self.bundle.manifest.runtime}"
+            return [unknown(UnknownReason.RUNTIME_NOT_SUPPORTED, message, label) for _ in questions]
+        answers: dict[int, Answer] = {}
+        open_questions: list[tuple[int, Question, CpuDevice]] = []
+        for index, question in enumerate(questions):
+            try:
+                device = cpu_of(question.subject.slice_class, devices)
+            except CannotJudge as error:
+                answers[index] = unknown(error.reason, error.message, label)
+                continue
+            # Tenants are on the subject's device, or the question is refused: one descriptor decides the whole answer.
+            cached = self._answers.get((question, device))
+            if cached is not None:
+                answers[index] = cached
+            else:
+                open_questions.append((index, question, device))
+        if open_questions:
+            answers.update(self._answer(open_questions))
+        return [answers[index] for index in range(len(questions))]
+
+    def explain(self, graph_digest: GraphDigest, slice_class: SliceClass, devices: Mapping[DeviceName, Device]) -> list[KernelShare]:
+        """The kernels of a graph on a slice, longest first.
+
+        Raises:
+            CannotJudge: no honest number exists; carries the reason an unknown answer would name.
+        """
+        place = (graph_digest, slice_class, cpu_of(slice_class, devices))
+        outcome = self._isolations.prepare([place])[place]
+        if isinstance(outcome, CannotJudge):
+            raise CannotJudge(outcome.reason, outcome.message)
+        return kernel_shares(outcome)
+
+    def _answer(self, open_questions: Sequence[tuple[int, Question, CpuDevice]]) -> dict[int, Answer]:
+        places = [
+            (occupant.graph_digest, occupant.slice_class, device)
+            for _, question, device in open_questions
+            for occupant in (question.subject, *question.tenants)
+            if isinstance(occupant, Occupant) and occupant.slice_class.device == question.subject.slice_class.device
+        ]
+        runs = self._isolations.prepare(places)
+        answers = {}
+        for index, question, device in open_questions:
+            answer = self._judge(question, device, runs)
+            answers[index] = answer
+            if answer.unknown_reason is not UnknownReason.GRAPH_NOT_FOUND:
+                self._answers.put((question, device), answer)
+        return answers
+
+    def _judge(self, question: Question, device: CpuDevice, runs: Mapping[Place, Run | CannotJudge]) -> Answer:
+        def run_of(occupant: Occupant) -> Run:
+            outcome = runs[(occupant.graph_digest, occupant.slice_class, device)]
+            if isinstance(outcome, CannotJudge):
+                raise CannotJudge(outcome.reason, outcome.message)
+            return outcome
+
+        try:
+            return judge(question, run_of, self.bundle)
+        except CannotJudge as error:
+            return unknown(error.reason, error.message, self.bundle.label)

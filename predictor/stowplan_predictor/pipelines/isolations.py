@@ -1,0 +1,113 @@
+"""Isolated service times of many (graph, slice) pairs at once: all their kernels go through each regressor in one call."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from stowplan_fleet.answers import UnknownReason
+from stowplan_fleet.devices import CpuDevice, Device
+from stowplan_fleet.services import GraphDigest
+from stowplan_fleet.slices import DeviceName, SliceClass
+
+from stowplan_predictor.bundles.loading import Bundle
+from stowplan_predictor.colocation.demands import Demand, demand
+from stowplan_predictor.errors import CannotJudge
+from stowplan_predictor.kernels.distances import Distance, device_distance, slice_distance
+from stowplan_predictor.kernels.features import feature_matrix
+from stowplan_predictor.kernels.latencies import Isolated, isolated
+from stowplan_predictor.kernels.regressors import Efficiencies
+from stowplan_predictor.kernels.resources import SliceResources, slice_resources
+from stowplan_predictor.kernels.workloads import Workloads
+from stowplan_predictor.pipelines.analyses import Analyses
+from stowplan_predictor.pipelines.caches import LruCache
+
+# Some kilobytes each.
+_RUNS: Final = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A network alone on a slice of a device."""
+
+    device: CpuDevice
+    slice_: SliceResources
+    work: Workloads
+    isolated: Isolated
+    demand: Demand
+
+
+Place = tuple[GraphDigest, SliceClass, CpuDevice]
+
+
+def cpu_of(slice_class: SliceClass, devices: Mapping[DeviceName, Device]) -> CpuDevice:
+    """The CPU a slice is cut from.
+
+    Raises:
+        CannotJudge: it has no descriptor, or is no CPU.
+    """
+    device = devices.get(slice_class.device)
+    if device is None:
+        raise CannotJudge(UnknownReason.DEVICE_NOT_DESCRIBED, f"device {slice_class.device} has no descriptor; run `stowplan device` there and publish it")
+    if not isinstance(device, CpuDevice):
+        raise CannotJudge(UnknownReason.DEVICE_NOT_SUPPORTED, f"device {slice_class.device} is a GPU, and this bundle was measured on CPUs only")
+    return device
+
+
+class Isolations:
+    """Runs by place, computed once. Thread-safe: a run computed twice is the same run."""
+
+    def __init__(self, bundle: Bundle, analyses: Analyses) -> None:
+        self._bundle = bundle
+        self._analyses = analyses
+        self._runs: LruCache[Place, Run | CannotJudge] = LruCache(_RUNS)
+
+    def prepare(self, places: Iterable[Place]) -> dict[Place, Run | CannotJudge]:
+        """A run, or why there is none, for each place."""
+        wanted = list(dict.fromkeys(places))
+        found = {place: run for place in wanted if (run := self._runs.get(place)) is not None}
+        missing = [place for place in wanted if place not in found]
+        found.update(self._compute(missing))
+        for place in missing:
+            outcome = found[place]
+            # What this process has not analysed yet may be analysed the next moment.
+            if not (isinstance(outcome, CannotJudge) and outcome.reason is UnknownReason.GRAPH_NOT_FOUND):
+                self._runs.put(place, outcome)
+        return found
+
+    def _compute(self, places: list[Place]) -> dict[Place, Run | CannotJudge]:
+        found: dict[Place, Run | CannotJudge] = {}
+        parts: list[tuple[Place, SliceResources, Workloads, Distance]] = []
+        for place in places:
+            digest, slice_class, device = place
+            try:
+                slice_ = slice_resources(device, slice_class.slice)
+                distance = device_distance(device, self._bundle.devices) + slice_distance(slice_, self._bundle.networks.measured_millicores)
+                parts.append((place, slice_, self._analyses.work(digest), distance))
+            except CannotJudge as error:
+                found[place] = error
+        for (place, slice_, work, distance), efficiencies in zip(parts, self._efficiencies(parts), strict=True):
+            if isinstance(efficiencies, CannotJudge):
+                found[place] = efficiencies
+                continue
+            try:
+                alone = isolated(work, slice_, efficiencies, self._bundle.networks, distance)
+                found[place] = Run(place[2], slice_, work, alone, demand(work, alone.busy_ms, place[2]))
+            except CannotJudge as error:
+                found[place] = error
+        return found
+
+    def _efficiencies(self, parts: list[tuple[Place, SliceResources, Workloads, Distance]]) -> list[Efficiencies | CannotJudge]:
+        if not parts:
+            return []
+        matrices = [feature_matrix(work, slice_) for _, slice_, work, _ in parts]
+        try:
+            together = self._bundle.kernels.efficiencies(
+                [kind for _, _, work, _ in parts for kind in work.types], [name for _, _, work, _ in parts for name in work.names], np.concatenate(matrices)
+            )
+        except CannotJudge as error:
+            # One network with an unknown kernel must not take the others' answers with it.
+            return [error] if len(parts) == 1 else [self._efficiencies([part])[0] for part in parts]
+        ends = np.cumsum([len(matrix) for matrix in matrices])[:-1]
+        columns = (np.split(column, ends) for column in (together.log_ratio, together.extrapolated, together.error_log))
+        return [Efficiencies(*three) for three in zip(*columns, strict=True)]
