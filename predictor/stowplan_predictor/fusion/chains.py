@@ -1,0 +1,226 @@
+"""Chains: operators that join the kernel that feeds them, or the one they feed, one at a time.
+
+Each function is one of ONNX Runtime's graph transformers; `rules` calls them in the runtime's order.
+"""
+
+from stowplan_predictor.fusion import rule_tables
+from stowplan_predictor.fusion.flows import Flow, Group
+from stowplan_predictor.graphs.opgraphs import Operator
+
+# What TransposeOptimizer moves a transpose past.
+_PASSED_BY_TRANSPOSES = frozenset({"Transpose", "Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Mul", "Div", "Add", "Neg", "Concat"})
+
+
+def fold_into_convolutions(flow: Flow) -> None:
+    """ConvBNFusion, ConvMulFusion, ConvAddFusion: constants per channel melt into the weights. PadFusion: a constant zero pad melts into a convolution."""
+    for op in flow.operators():
+        if op.op_type == "Pad":
+            _fold_pad(flow, op)
+        if op.op_type not in rule_tables.CONV_FOLDED:
+            continue
+        activations = flow.activations(op)
+        if len(activations) != 1 or (op.op_type == "BatchNormalization" and flow.inputs(op)[0] != activations[0]):
+            continue
+        name = activations[0]
+        group = flow.group_of(name)
+        if group is None or group.activated or not flow.private(name):
+            continue
+        anchor = flow.graph.operators[group.anchor]
+        if anchor.op_type != "Conv" or not all(flow.parameter(item) for item in flow.inputs(anchor)[1:]):
+            continue
+        if op.op_type == "BatchNormalization" or _per_channel(flow, op, name):
+            flow.join(group, op)
+            flow.folded.add(op.index)
+
+
+def _per_channel(flow: Flow, op: Operator, name: str) -> bool:
+    shape = flow.shape(name)
+    (constant,) = (item for item in flow.inputs(op) if item != name) if len(flow.inputs(op)) == 2 else ("",)
+    if not constant or flow.shape(op.outputs[0]) != shape:
+        return False
+    if flow.graph.tensors[constant].elements == 1:
+        return op.op_type == "Mul"
+    given = flow.shape(constant)
+    padded = (1,) * (len(shape) - len(given)) + given
+    return padded == (1, shape[1], *(1 for _ in shape[2:]))
+
+
+def _fold_pad(flow: Flow, op: Operator) -> None:
+    if op.attributes.get("mode", "constant") != "constant" or not flow.private(op.outputs[0]):
+        return
+    shapes = flow.shape(flow.inputs(op)[0]), flow.shape(op.outputs[0])
+    reader = flow.graph.operators[flow.readers[op.outputs[0]][0]]
+    if reader.op_type in {"Conv", "MaxPool"} and flow.inputs(reader)[0] == op.outputs[0] and shapes[0][:2] == shapes[1][:2] and flow.single(op):
+        flow.absorb(flow.groups[reader.index], op)
+        flow.folded.add(op.index)
+
+
+def bias_into_products(flow: Flow) -> None:
+    """MatMulAddFusion: a matrix product with a constant right side and a bias vector is a Gemm."""
+    for op in flow.operators():
+        if op.op_type != "Add" or not flow.single(op):
+            continue
+        inputs = flow.inputs(op)
+        if len(inputs) != 2:
+            continue
+        for name, bias in (inputs, inputs[::-1]):
+            product = flow.producer(name)
+            if product is None or product.op_type != "MatMul" or not flow.single(product) or not flow.private(name):
+                continue
+            left, right = (flow.shape(item) for item in flow.inputs(product))
+            # A product of more than two dimensions is reshaped around the Gemm, which needs a constant matrix and a constant bias.
+            flat = len(left) == 2 or (flow.parameter(flow.inputs(product)[1]) and flow.parameter(bias))
+            if len(right) == 2 and flat and flow.shape(bias) in {(right[1],), (1, right[1])}:
+                flow.join(flow.groups[product.index], op)
+                flow.groups[product.index].type = "Gemm"
+                break
+
+
+def activate(flow: Flow) -> None:
+    """GemmActivationFusion and ConvActivationFusion."""
+    for op in flow.operators():
+        if op.op_type not in rule_tables.CONV_ACTIVATIONS or not flow.single(op):
+            continue
+        name = flow.inputs(op)[0]
+        group = flow.group_of(name)
+        if group is None or group.activated or not flow.private(name) or len(flow.activations(op)) != 1:
+            continue
+        anchor = flow.graph.operators[group.anchor]
+        flat_gemm = anchor.op_type == "Gemm" or (group.type == "Gemm" and len(flow.shape(name)) == 2)
+        if anchor.op_type == "Conv" or (flat_gemm and op.op_type in rule_tables.GEMM_ACTIVATIONS):
+            flow.join(group, op)
+            group.activated = True
+
+
+def scale_products(flow: Flow) -> None:
+    """MatMulScaleFusion: constant factors before and after a matrix product become its `alpha`."""
+    for op in flow.operators():
+        if op.op_type != "MatMul" or flow.groups[op.index].type == "Gemm":
+            continue
+        group = flow.groups[op.index]
+        for name in flow.inputs(op):
+            factor = flow.producer(name)
+            if factor is not None and flow.private(name) and _factor(flow, factor):
+                flow.absorb(group, factor)
+        if flow.private(group.end):
+            factor = flow.graph.operators[flow.readers[group.end][0]]
+            if _factor(flow, factor):
+                flow.join(group, factor)
+
+
+def _factor(flow: Flow, op: Operator) -> bool:
+    inputs = flow.inputs(op)
+    if op.op_type not in {"Mul", "Div"} or not flow.single(op) or len(inputs) != 2:
+        return False
+    constants = [name for name in (inputs if op.op_type == "Mul" else inputs[1:]) if flow.parameter(name)]
+    return len(constants) == 1 and flow.graph.tensors[constants[0]].elements == 1
+
+
+def transpose_into_products(flow: Flow) -> None:
+    """MatmulTransposeFusion: a transpose of the last two dimensions becomes `transA` or `transB`."""
+    for op in flow.operators():
+        if op.op_type != "MatMul" or flow.groups[op.index].type == "Gemm":
+            continue
+        for name in flow.inputs(op):
+            source = flow.producer(name)
+            if (
+                source is not None
+                and source.op_type == "Transpose"
+                and flow.private(name)
+                and flow.single(source)
+                and _swaps_last(source)
+                and not _follows_transpose(flow, source)
+            ):
+                flow.absorb(flow.groups[op.index], source)
+
+
+def _swaps_last(op: Operator) -> bool:
+    order = op.attributes.get("perm", ())
+    if not isinstance(order, tuple) or len(order) < 2:
+        return False
+    rank = len(order)
+    return tuple(order) == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _follows_transpose(flow: Flow, op: Operator) -> bool:
+    """True where another transpose comes before, past cuts and factors: TransposeOptimizer merges the two, and the result no longer swaps just the last."""
+    while True:
+        activations = flow.activations(op)
+        producer = flow.producer(activations[0]) if activations else None
+        if producer is None or producer.op_type not in _PASSED_BY_TRANSPOSES:
+            return False
+        if producer.op_type == "Transpose":
+            return True
+        op = producer
+
+
+def skip_into_normalizations(flow: Flow) -> None:
+    """SkipLayerNormFusion: an addition (and a bias added before it) that only a layer normalization reads. BiasGeluFusion: likewise a bias before a Gelu."""
+    for op in flow.operators():
+        group = flow.groups[op.index]
+        if op.index != group.members[0]:
+            continue
+        if op.op_type == "LayerNormalization" or group.type == "LayerNormalization":
+            _absorb_skip(flow, group, flow.activations(op)[0])
+        elif group.type in rule_tables.BIASED_PATTERNS:
+            _absorb_bias(flow, group, flow.activations(op)[0])
+
+
+def _absorb_skip(flow: Flow, group: Group, name: str) -> None:
+    addition = flow.producer(name)
+    if addition is None or addition.op_type != "Add" or not flow.single(addition) or not flow.private(name):
+        return
+    inputs = flow.inputs(addition)
+    if len(inputs) != 2 or flow.shape(inputs[0]) != flow.shape(inputs[1]) or len(flow.shape(name)) != 3 or any(flow.parameter(item) for item in inputs):
+        return
+    flow.absorb(group, addition)
+    for item in inputs:
+        if _absorb_bias(flow, group, item):
+            break
+
+
+def _absorb_bias(flow: Flow, group: Group, name: str) -> bool:
+    addition = flow.producer(name)
+    if addition is None or addition.op_type != "Add" or not flow.single(addition) or not _all_inside(flow, group, name):
+        return False
+    constants = [item for item in flow.inputs(addition) if flow.parameter(item)]
+    if len(constants) != 1 or flow.shape(constants[0]) != flow.shape(name)[-1:]:
+        return False
+    flow.absorb(group, addition)
+    return True
+
+
+def _all_inside(flow: Flow, group: Group, name: str) -> bool:
+    return name not in flow.outputs and all(flow.groups[index] is group for index in flow.readers[name])
+
+
+def split_siblings(flow: Flow) -> None:
+    """GatherSliceToSplitFusion: slices (or single gathers) that cut one tensor into disjoint parts along one axis are one Split."""
+    for name, readers in list(flow.readers.items()):
+        cuts = [flow.graph.operators[index] for index in readers]
+        if len(cuts) < 2 or name in flow.outputs or flow.parameter(name) or any(op.op_type not in {"Slice", "Gather"} for op in cuts):
+            continue
+        whole = flow.shape(name)
+        parts = [_cut(flow, op, whole) for op in cuts]
+        known = [part for part in parts if part is not None]
+        if len(known) != len(parts) or len({axis for axis, _ in known}) != 1 or sum(kept for _, kept in known) != whole[known[0][0]]:
+            continue
+        group = flow.groups[cuts[0].index]
+        group.type = "Split"
+        for op in cuts[1:]:
+            flow.join(group, op)
+        group.end = ""
+
+
+def _cut(flow: Flow, op: Operator, whole: tuple[int, ...]) -> tuple[int, int] | None:
+    """Axis along which an operator cuts `whole`, and how many entries it keeps."""
+    part = flow.shape(op.outputs[0])
+    if len(flow.activations(op)) != 1:
+        return None
+    if op.op_type == "Gather":
+        axis = op.attributes.get("axis", 0)
+        if not isinstance(axis, int) or len(op.inputs) < 2 or flow.graph.tensors[flow.resolve(op.inputs[1])].elements != 1:
+            return None
+        return axis % len(whole), 1
+    differing = [index for index, (old, new) in enumerate(zip(whole, part, strict=False)) if old != new]
+    return (differing[0], part[differing[0]]) if len(differing) == 1 and len(part) == len(whole) else None

@@ -1,0 +1,132 @@
+"""Layouts: which convolutions ONNX Runtime runs on channel blocks (NCHWc), and which additions and activations melt into them there.
+
+NchwcTransformer rewrites what it can and leaves the rest in NCHW; a residual addition melts only where both of its inputs are blocked, else
+ConvAddActivationFusion may take it. Rules re-told from `nchwc_transformer.cc` and `conv_add_act_fusion.cc` (ONNX Runtime, MIT).
+"""
+
+from typing import Final
+
+from stowplan_predictor.fusion import rule_tables
+from stowplan_predictor.fusion.flows import Flow, Group
+from stowplan_predictor.graphs.opgraphs import Operator
+
+# Channels in a block where the machine has AVX-512; 8 with AVX2, 16 or 8 elsewhere (MlasNchwcGetBlockSize).
+CHANNEL_BLOCK: Final = 16
+
+_POOLS: Final = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
+_POINTWISE: Final = frozenset({"Add", "Sum", "Mul"})
+
+
+def fuse_blocked(flow: Flow, channel_block: int = CHANNEL_BLOCK) -> None:
+    """Melts residual additions and late activations into convolutions, as the layout optimizer and its successor do."""
+    blocked: set[str] = set()
+    for op in list(flow.operators()):
+        group = flow.groups[op.index]
+        if op.op_type == "Conv" and op.index == group.anchor:
+            if blockable(flow, op, channel_block):
+                blocked.add(group.end)
+        elif op.op_type in _POINTWISE and flow.single(op):
+            _pointwise(flow, op, blocked)
+        elif op.op_type in rule_tables.NCHWC_ACTIVATIONS and flow.single(op):
+            _activation(flow, op, blocked)
+        elif group.type == "QuickGelu" and op.index == group.members[-1]:
+            if _reads_blocked(flow, group, blocked):
+                blocked.add(group.end)
+        elif _stays_blocked(flow, op, blocked, channel_block):
+            blocked.add(op.outputs[0])
+    _fuse_unblocked(flow, blocked)
+
+
+def _stays_blocked(flow: Flow, op: Operator, blocked: set[str], channel_block: int) -> bool:
+    """True for pools over whole blocks, and for what hands on blocks: a batch normalization, a concatenation of whole blocks."""
+    shape = flow.shape(op.outputs[0])
+    if op.op_type in _POOLS:
+        return len(shape) == 4 and shape[1] % channel_block == 0 and not any(op.outputs[1:])
+    inputs = flow.inputs(op)
+    if op.op_type == "BatchNormalization":
+        return flow.single(op) and inputs[0] in blocked and len(shape) == 4 and all(flow.parameter(name) for name in inputs[1:])
+    if op.op_type == "Concat" and op.attributes.get("axis") == 1:
+        return all(name in blocked and flow.shape(name)[1] % channel_block == 0 for name in inputs)
+    return False
+
+
+def _reads_blocked(flow: Flow, group: Group, blocked: set[str]) -> bool:
+    names = {name for index in group.members for name in flow.activations(flow.graph.operators[index])}
+    return all(name in blocked for name in names if flow.groups.get(flow.producer_index(name)) is not group)
+
+
+def blockable(flow: Flow, op: Operator, channel_block: int) -> bool:
+    """True where the runtime runs a convolution on channel blocks."""
+    if len(op.inputs) < 2 or not flow.parameter(flow.resolve(op.inputs[1])):
+        return False
+    weight = flow.graph.tensors[flow.resolve(op.inputs[1])]
+    if weight.dtype != "float32" or len(weight.shape) != 4:
+        return False
+    groups = op.attributes.get("group", 1)
+    if not isinstance(groups, int) or groups == 1:
+        return True
+    outputs, inputs_per_group = weight.shape[:2]
+    if inputs_per_group == 1 and outputs == groups:
+        return True
+    return inputs_per_group % channel_block == 0 and (outputs // groups) % channel_block == 0
+
+
+def _pointwise(flow: Flow, op: Operator, blocked: set[str]) -> None:
+    inputs = flow.inputs(op)
+    if len(inputs) < 2 or any(name not in blocked for name in inputs) or len({flow.shape(name) for name in inputs}) != 1:
+        return
+    if op.op_type != "Mul" and len(inputs) == 2:
+        for name in inputs:
+            group = flow.group_of(name)
+            if group is not None and _takes_residual(flow, group, name):
+                flow.join(group, op)
+                group.residual = True
+                break
+    blocked.add(op.outputs[0])
+
+
+def _takes_residual(flow: Flow, group: Group, name: str) -> bool:
+    anchor = flow.graph.operators[group.anchor]
+    return anchor.op_type in {"Conv", "BatchNormalization"} and flow.private(name) and not group.activated and not group.residual
+
+
+def _activation(flow: Flow, op: Operator, blocked: set[str]) -> None:
+    name = flow.inputs(op)[0]
+    if name not in blocked:
+        return
+    group = flow.group_of(name)
+    if group is not None and flow.graph.operators[group.anchor].op_type in {"Conv", "BatchNormalization"} and flow.private(name) and not group.activated:
+        flow.join(group, op)
+        group.activated = True
+    blocked.add(op.outputs[0])
+
+
+def _fuse_unblocked(flow: Flow, blocked: set[str]) -> None:
+    """ConvAddActivationFusion: a convolution left in NCHW, with a bias, takes an addition of equal shapes and what follows."""
+    for op in list(flow.operators()):
+        inputs = flow.inputs(op)
+        if op.op_type != "Add" or not flow.single(op) or len(inputs) != 2 or flow.shape(inputs[0]) != flow.shape(inputs[1]) or len(flow.shape(inputs[0])) != 4:
+            continue
+        for name in inputs:
+            group = flow.group_of(name)
+            if group is None or name in blocked:
+                continue
+            anchor = flow.graph.operators[group.anchor]
+            if anchor.op_type != "Conv" or not _takes_residual(flow, group, name) or not _biased(flow, group, anchor):
+                continue
+            flow.join(group, op)
+            group.residual = True
+            follower = _sole_reader(flow, group.end)
+            if follower is not None and follower.op_type in rule_tables.CONV_ACTIVATIONS - {"HardSwish"} and flow.single(follower):
+                flow.join(group, follower)
+                group.activated = True
+            break
+
+
+def _biased(flow: Flow, group: Group, anchor: Operator) -> bool:
+    folded = {flow.graph.operators[index].op_type for index in group.members if index in flow.folded}
+    return len(flow.inputs(anchor)) >= 3 or bool(folded & {"BatchNormalization", "Add"})
+
+
+def _sole_reader(flow: Flow, name: str) -> Operator | None:
+    return flow.graph.operators[flow.readers[name][0]] if flow.private(name) else None
