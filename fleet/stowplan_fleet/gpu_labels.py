@@ -19,7 +19,7 @@ from stowplan_fleet.slices import DeviceName, Slice, SliceClass, SliceKind
 
 _MIB: Final = 1 << 20
 _SHARED_SUFFIX: Final = "-SHARED"
-_MIG_IN_PRODUCT: Final = re.compile(r"(?P<parent>.+)-MIG-(?P<profile>\d{1,2}g\.\d{1,4}gb)(?P<suffix>[a-z.+-]*)")
+_MIG_IN_PRODUCT: Final = re.compile(r"(?P<parent>.+)-MIG-(?P<profile>[0-9]{1,2}g\.[0-9]{1,4}gb)(?P<suffix>[a-z.+-]*)")
 _VGPU: Final = "nvidia.com/vgpu.present"
 
 

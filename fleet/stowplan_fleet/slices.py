@@ -19,7 +19,7 @@ DeviceName = NewType("DeviceName", str)
 
 _DEVICE_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 # Profile text as in NVIDIA's MIG user guide, "Supported MIG Profiles"; `+me` becomes `.me` in a resource name.
-_MIG_PROFILE: Final = re.compile(r"[1-7]g\.\d{1,3}gb(?:[.+-][a-z.]{1,8})?")
+_MIG_PROFILE: Final = re.compile(r"[1-7]g\.[0-9]{1,3}gb(?:[.+-][a-z.]{1,8})?")
 
 
 def is_device_name(text: str) -> bool:
@@ -96,9 +96,9 @@ def parse_slice(text: str) -> Slice:
     if head == "mig" and _MIG_PROFILE.fullmatch(profile):
         # The resource name's spelling is the canonical one: `+` is no character of labels and resource names.
         return Slice(SliceKind.MIG, profile.replace("+", "."))
-    if head == "mps" and re.fullmatch(r"[1-9]\d?|100", profile):
+    if head == "mps" and re.fullmatch(r"[1-9][0-9]?|100", profile):
         return Slice(SliceKind.MPS, profile)
-    if head == "time" and re.fullmatch(r"[1-9]\d?", profile):
+    if head == "time" and re.fullmatch(r"[1-9][0-9]?", profile):
         return Slice(SliceKind.TIME, profile)
     raise SliceNameRefused(f"{text[:64]!r} is not a slice: write cpu:1, cpu:500m, full, mig-1g.10gb, mps-25 (percent) or time-4 (replicas)")
 
