@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from stowplan_fleet import reasons as sentences
 from stowplan_fleet.answers import Answer, Basis, UnknownReason
 from stowplan_fleet.services import OnUnknown, Service
 
@@ -50,13 +51,24 @@ NOT_ANALYSED = "the predictor has not analysed the model yet"
 NOT_ANSWERED = "the predictor does not answer"
 
 
-class _Finding(Enum):
+class _Meaning(Enum):
     WITHIN = auto()
     OVER_SLO = auto()
     OVERLOADED = auto()
     UNKNOWN = auto()
     GRAPH_MISSING = auto()
     UNANSWERED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """What an answer means for an objective."""
+
+    meaning: _Meaning
+    reason: UnknownReason = UnknownReason.PREDICTION_NOT_FINITE
+    """Counts with UNKNOWN only, like the message."""
+    message: str = ""
+    upper_ms: float = math.inf
 
 
 def verdict(newcomer: Newcomer, signature: Signature, answers: Answers) -> Verdict:
@@ -82,23 +94,23 @@ def verdict(newcomer: Newcomer, signature: Signature, answers: Answers) -> Verdi
 
 def _judge_newcomer(newcomer: Newcomer, inquest: Inquest, answers: Answers) -> Refusal | Postponement | None:
     service = newcomer.tenancy.service
-    finding, unknown = _find(inquest.beside, service, answers)
-    if finding is _Finding.GRAPH_MISSING:
+    found = _find(inquest.beside, service, answers)
+    if found.meaning is _Meaning.GRAPH_MISSING:
         return Postponement(NOT_ANALYSED)
-    if finding in (_Finding.OVER_SLO, _Finding.OVERLOADED):
-        return _refuse_newcomer(newcomer, finding, _find(inquest.alone, service, answers)[0])
-    if finding is _Finding.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
+    if found.meaning in (_Meaning.OVER_SLO, _Meaning.OVERLOADED):
+        return _refuse_newcomer(newcomer, found, _find(inquest.alone, service, answers))
+    if found.meaning is _Meaning.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
         return None
-    return Postponement(NOT_ANSWERED) if finding is _Finding.UNANSWERED else reasons.prediction_unknown(unknown)
+    return Postponement(NOT_ANSWERED) if found.meaning is _Meaning.UNANSWERED else reasons.prediction_unknown(found.reason, found.message)
 
 
 def _refuse_newcomer(newcomer: Newcomer, beside: _Finding, alone: _Finding) -> Refusal:
     service, slice_class = newcomer.tenancy.service, newcomer.tenancy.slice_class
-    if alone is _Finding.OVER_SLO:
-        return reasons.too_slow_alone(service, slice_class)
-    if alone is _Finding.OVERLOADED:
+    if alone.meaning is _Meaning.OVER_SLO:
+        return reasons.too_slow_alone(service, slice_class, alone.upper_ms)
+    if alone.meaning is _Meaning.OVERLOADED:
         return reasons.overloaded_alone(slice_class)
-    return reasons.too_slow_beside(service) if beside is _Finding.OVER_SLO else reasons.overloaded_beside()
+    return reasons.too_slow_beside(service, slice_class) if beside.meaning is _Meaning.OVER_SLO else reasons.overloaded_beside(slice_class)
 
 
 def _judge_residents(inquest: Inquest, answers: Answers) -> Refusal | Postponement | None:
@@ -106,39 +118,38 @@ def _judge_residents(inquest: Inquest, answers: Answers) -> Refusal | Postponeme
     postponed: Postponement | None = None
     for entry in inquest.residents:
         service = entry.resident.service
-        harm = _judge_resident(service, *_find(entry.inquiry, service, answers))
+        harm = _judge_resident(service, _find(entry.inquiry, service, answers))
         if isinstance(harm, Refusal):
             return harm
         postponed = postponed or harm
     return postponed
 
 
-def _judge_resident(service: Service, finding: _Finding, unknown: UnknownReason) -> Refusal | Postponement | None:
-    if finding is _Finding.OVER_SLO:
+def _judge_resident(service: Service, found: _Finding) -> Refusal | Postponement | None:
+    if found.meaning is _Meaning.OVER_SLO:
         return reasons.resident_over_slo(service)
-    if finding is _Finding.OVERLOADED:
+    if found.meaning is _Meaning.OVERLOADED:
         return reasons.resident_overloaded(service)
-    if finding is _Finding.GRAPH_MISSING:
-        return Postponement(f"the predictor has not analysed the model of resident {service.name} yet")
-    if finding is _Finding.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
+    if found.meaning is _Meaning.GRAPH_MISSING:
+        return Postponement(sentences.graph_not_known(service.name))
+    if found.meaning is _Meaning.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
         return None
-    if finding is _Finding.UNANSWERED and service.graph_digest is not None:
+    if found.meaning is _Meaning.UNANSWERED and service.graph_digest is not None:
         return Postponement(NOT_ANSWERED)
-    return reasons.resident_unknown(service, unknown if service.graph_digest is not None else None)
+    return reasons.resident_unknown(service, found.reason if service.graph_digest is not None else None)
 
 
-def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> tuple[_Finding, UnknownReason]:
-    """What an answer means for an objective; the reason counts only with UNKNOWN."""
+def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> _Finding:
     answer = answers.get(inquiry) if inquiry else None
-    unsaid = UnknownReason.PREDICTION_NOT_FINITE
     if answer is None:
-        return _Finding.UNANSWERED, unsaid
+        return _Finding(_Meaning.UNANSWERED)
     if answer.basis is Basis.UNKNOWN:
-        reason = answer.unknown_reason or unsaid
-        return (_Finding.GRAPH_MISSING if reason is UnknownReason.GRAPH_NOT_FOUND else _Finding.UNKNOWN), reason
+        reason = answer.unknown_reason or UnknownReason.PREDICTION_NOT_FINITE
+        return _Finding(_Meaning.GRAPH_MISSING if reason is UnknownReason.GRAPH_NOT_FOUND else _Meaning.UNKNOWN, reason, answer.message)
     if answer.overloaded:
-        return _Finding.OVERLOADED, unsaid
+        return _Finding(_Meaning.OVERLOADED)
     if answer.response is None or not math.isfinite(answer.response.upper_ms):
-        # A predictor that breaks its contract is no judge: NaN compares as false with everything and would pass.
-        return _Finding.UNKNOWN, unsaid
-    return (_Finding.WITHIN if answer.response.upper_ms <= service.slo.latency_ms else _Finding.OVER_SLO), unsaid
+        # A predictor that breaks its contract is no judge: NaN compares as false with everything and would pass for fast.
+        return _Finding(_Meaning.UNKNOWN)
+    upper_ms = answer.response.upper_ms
+    return _Finding(_Meaning.WITHIN if upper_ms <= service.slo.latency_ms else _Meaning.OVER_SLO, upper_ms=upper_ms)

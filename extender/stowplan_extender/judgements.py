@@ -1,0 +1,134 @@
+"""Judgements: verdicts for one pod over many nodes, made from the view and the predictor, and remembered per signature.
+
+Pure towards the cluster: asking twice changes nothing, because the scheduler asks for simulations and nominated nodes too.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stowplan_fleet.nodes import NodeName
+
+from stowplan_extender.decision import inquiries, verdicts
+from stowplan_extender.decision.occupancies import Newcomer, Requests, Tenancy
+from stowplan_extender.decision.reasons import Refusal
+from stowplan_extender.decision.signatures import Signature
+from stowplan_extender.decision.verdicts import Acceptance, Postponement, Verdict
+from stowplan_extender.predictions import Predictions
+from stowplan_extender.views import ClusterView
+
+# Kinds of newcomers (service, slice class, requests) whose verdicts are kept. Replicas of one service are one kind; a cluster starts few at a time.
+_KINDS_MAX: Final = 256
+# Verdicts of signatures that no node has any more are cleared out once there are so many more than signatures.
+_SLACK: Final = 1_024
+
+_UNKNOWN_NODE: Final = Postponement("the node is not in the extender's view yet")
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """Verdicts by node."""
+
+    accepted: list[tuple[NodeName, Acceptance]] = field(default_factory=list)
+    """In the order asked."""
+    refused: dict[NodeName, Refusal] = field(default_factory=dict)
+    postponed: dict[NodeName, Postponement] = field(default_factory=dict)
+
+    @property
+    def cause(self) -> str:
+        """The most frequent reason to wait."""
+        return Counter(postponement.text for postponement in self.postponed.values()).most_common(1)[0][0]
+
+
+@dataclass(slots=True)
+class _Memory:
+    epoch: int
+    until_s: float
+    verdicts: dict[int, Verdict] = field(default_factory=dict)
+
+
+class Judge:
+    """Judges newcomers."""
+
+    def __init__(self, view: ClusterView, predictions: Predictions, reuse_s: float, clock: Callable[[], float]) -> None:
+        """`reuse_s`: how long a verdict is used again for another node or replica; `clock` counts monotonic seconds."""
+        self._view = view
+        self._predictions = predictions
+        self._reuse_s = reuse_s
+        self._clock = clock
+        self._memories: OrderedDict[tuple[Tenancy, Requests], _Memory] = OrderedDict()
+
+    async def rule(self, newcomer: Newcomer, names: Sequence[str]) -> Ruling:
+        """Judges a newcomer on each of these nodes; a node that is not known yet is postponed."""
+        self._view.settle()
+        own = self._own_places(newcomer)
+        numbers = list(map(self._view.numbering.numbers.get, names))
+        memory = self._memory(newcomer)
+        judged = memory.verdicts
+        fresh = {number: signature for number in set(numbers) if number is not None and number not in judged and (signature := self._signature(number))}
+        if fresh or own:
+            made = await self._judge(newcomer, [*fresh.values(), *own.values()], memory)
+            judged = judged | {number: made[signature] for number, signature in fresh.items()}
+            special: Mapping[str, Verdict] = {name: made[signature] for name, signature in own.items()}
+        else:
+            special = {}
+        ruling = Ruling()
+        for name, number in zip(names, numbers, strict=True):
+            verdict = special.get(name) if special else None
+            if verdict is None:
+                verdict = _UNKNOWN_NODE if number is None else judged[number]
+            _file(ruling, NodeName(name), verdict)
+        return ruling
+
+    async def judge(self, newcomer: Newcomer, signature: Signature) -> Verdict:
+        """Judges a newcomer on one signature, from answers no older than fresh ones are."""
+        answered = await self._predictions.answers(inquiries.questions_for(newcomer, signature))
+        return verdicts.verdict(newcomer, signature, answered.answers)
+
+    def _own_places(self, newcomer: Newcomer) -> dict[NodeName, Signature]:
+        """Nodes on which the newcomer itself counts, and must not: it was promised a place there, or stands there already."""
+        nodes = set(self._view.reservations.nodes_of(newcomer.uid))
+        record = self._view.pod(newcomer.uid)
+        if record is not None and record.node is not None:
+            nodes.add(record.node)
+        found = {name: self._view.signature_without(name, newcomer.uid) for name in nodes}
+        return {name: signature for name, signature in found.items() if signature is not None}
+
+    def _signature(self, number: int) -> Signature:
+        signature = self._view.numbering.signature(number)
+        assert signature is not None, "a number that a node has stands for a signature"  # noqa: S101
+        return signature
+
+    def _memory(self, newcomer: Newcomer) -> _Memory:
+        kind = (newcomer.tenancy, newcomer.requests)
+        now, epoch = self._clock(), self._predictions.epoch
+        memory = self._memories.get(kind)
+        if memory is None or memory.epoch != epoch or memory.until_s <= now:
+            memory = self._memories[kind] = _Memory(epoch, now + self._reuse_s)
+        self._memories.move_to_end(kind)
+        while len(self._memories) > _KINDS_MAX:
+            self._memories.popitem(last=False)
+        if len(memory.verdicts) > 2 * len(self._view.numbering) + _SLACK:
+            memory.verdicts = {number: verdict for number, verdict in memory.verdicts.items() if self._view.numbering.signature(number) is not None}
+        return memory
+
+    async def _judge(self, newcomer: Newcomer, signatures: Sequence[Signature], memory: _Memory) -> dict[Signature, Verdict]:
+        asked = dict.fromkeys(inquiry for signature in signatures for inquiry in inquiries.questions_for(newcomer, signature))
+        answered = await self._predictions.answers(asked)
+        made = {signature: verdicts.verdict(newcomer, signature, answered.answers) for signature in signatures}
+        if answered.fresh and memory.epoch == self._predictions.epoch:
+            for signature, verdict in made.items():
+                number = self._view.numbering.number(signature)
+                if number is not None and not isinstance(verdict, Postponement):
+                    memory.verdicts[number] = verdict
+        return made
+
+
+def _file(ruling: Ruling, name: NodeName, verdict: Verdict) -> None:
+    if isinstance(verdict, Acceptance):
+        ruling.accepted.append((name, verdict))
+    elif isinstance(verdict, Refusal):
+        ruling.refused[name] = verdict
+    else:
+        ruling.postponed[name] = verdict

@@ -1,0 +1,121 @@
+"""The process: puts the parts together, runs them, and ends them in order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+from stowplan_fleet.clients import GrpcPredictor
+
+from stowplan_extender import credentials, serving
+from stowplan_extender.bindings import Binder
+from stowplan_extender.connections import ApiConnection
+from stowplan_extender.feeds import Feeds
+from stowplan_extender.judgements import Judge
+from stowplan_extender.leaderships import AlwaysLeading, Leadership, LeaseLeadership
+from stowplan_extender.metrics import Metrics
+from stowplan_extender.podcalls import HttpPodCalls
+from stowplan_extender.predictions import Predictions
+from stowplan_extender.probes import PredictorProbe
+from stowplan_extender.settings import ExtenderSettings
+from stowplan_extender.verbs import Verbs
+from stowplan_extender.views import ClusterView
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running extender listens; ports are those really bound."""
+
+    scheduler: str
+    health: str
+
+
+async def run(settings: ExtenderSettings) -> None:
+    """Runs until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Raises:
+        ConfigurationRefused: no usable credentials for the API server.
+        OSError: a port is taken.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        _log.info("stopping")
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    async with await credentials.connect(settings.api) as connection, running(settings, connection) as addresses:
+        _log.info("serving", extra={"scheduler": addresses.scheduler, "health": addresses.health})
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running(settings: ExtenderSettings, connection: ApiConnection) -> AsyncIterator[Addresses]:
+    """A whole extender on an open connection; leaving the context lets running requests end, then stops everything."""
+    clock = time.monotonic
+    metrics = Metrics()
+    view = ClusterView(clock, settings.placement.reservation_s)
+    async with GrpcPredictor(settings.predictor.targets, settings.predictor.timeout_s) as predictor:
+        predictions = Predictions(predictor, view.device, settings.predictor, clock, metrics)
+        judge = Judge(view, predictions, settings.predictor.reuse_s, clock)
+        leadership: Leadership = AlwaysLeading()
+        if settings.lease.name:
+            leadership = LeaseLeadership(connection, settings.lease, settings.api.binding_timeout_s, clock)
+        feeds = Feeds(view, connection=connection, settings=settings.api, metrics=metrics, clock=clock, device_changed=predictions.forget_device)
+        probe = PredictorProbe(predictor.describe, settings.predictor.probe_s, metrics)
+        binder = Binder(view, judge, HttpPodCalls(connection, settings.api), leadership)
+        verbs = Verbs(view, judge, binder, feeds.check, best_k=settings.placement.best_k, metrics=metrics)
+        serve = settings.serving
+        async with (
+            _background(feeds.run(), probe.run()),
+            _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
+            _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max), serve.host, serve.port, serve.drain_s) as scheduler,
+        ):
+            yield Addresses(scheduler, health)
+
+
+@asynccontextmanager
+async def _background(*works: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on beside; should any of it fail, the process ends, for a view that nobody feeds is worse than none."""
+    tasks = [asyncio.create_task(work) for work in works]
+    owner = asyncio.current_task()
+
+    def ended(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None and owner is not None:
+            _log.error("background work failed", exc_info=task.exception())
+            owner.cancel()
+
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@asynccontextmanager
+async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        address = runner.addresses[0]
+        yield f"http://{address[0]}:{address[1]}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,107 @@
+"""The HTTP side: the scheduler's verbs on one port, health and metrics on another.
+
+The scheduler takes any status but 200 for a failure without a reason, so everything is answered 200, and errors stand in `Error`.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+from stowplan_fleet.errors import FleetError
+
+from stowplan_extender import wire
+from stowplan_extender.errors import ExtenderError, NotYet, PodRefused, RequestRefused
+from stowplan_extender.feeds import Feeds
+from stowplan_extender.metrics import Metrics
+from stowplan_extender.probes import PredictorProbe
+from stowplan_extender.verbs import Verbs
+from stowplan_extender.views import ClusterView
+from stowplan_extender.wire import ExtenderBindingResult, ExtenderFilterResult
+
+_log = logging.getLogger(__name__)
+
+_JSON: Final = "application/json"
+
+
+def scheduler_app(verbs: Verbs, metrics: Metrics, body_bytes_max: int) -> web.Application:
+    """What kube-scheduler talks to: POST /filter, /prioritize, /bind."""
+
+    async def filter_(body: bytes) -> bytes:
+        return wire.write(await verbs.filter(wire.read_args(body)))
+
+    async def prioritize(body: bytes) -> bytes:
+        return wire.write(await verbs.prioritize(wire.read_args(body)))
+
+    async def bind(body: bytes) -> bytes:
+        await verbs.bind(wire.read_binding_args(body))
+        return wire.write(ExtenderBindingResult())
+
+    app = web.Application(client_max_size=body_bytes_max)
+    app.add_routes(
+        [
+            web.post("/filter", _handler("filter", filter_, lambda error: wire.write(ExtenderFilterResult(error=error)), metrics)),
+            # There is no field for an error: without scores the scheduler goes by its own.
+            web.post("/prioritize", _handler("prioritize", prioritize, lambda _: wire.write([]), metrics)),
+            web.post("/bind", _handler("bind", bind, lambda error: wire.write(ExtenderBindingResult(error=error)), metrics)),
+        ]
+    )
+    return app
+
+
+def health_app(view: ClusterView, feeds: Feeds, probe: PredictorProbe, metrics: Metrics) -> web.Application:
+    """What kubelets and Prometheus talk to: GET /healthz, /readyz, /metrics."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def readyz(_: web.Request) -> web.Response:
+        # A predictor that went away later does not make us unready: known predictions and the services' own policies carry on.
+        try:
+            feeds.check()
+        except NotYet as error:
+            return web.Response(status=503, text=str(error))
+        if not probe.reached.is_set():
+            return web.Response(status=503, text="the predictor was never reached")
+        return web.Response(text="ok" if probe.up else "ok, but the predictor is away")
+
+    async def metrics_(_: web.Request) -> web.Response:
+        feeds.measure()
+        for kind, size in view.sizes().items():
+            metrics.view_objects.labels(kind).set(size)
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics_)])
+    return app
+
+
+def _handler(
+    verb: str, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes], metrics: Metrics
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        started = time.perf_counter()
+        outcome, body = await _attempt(verb, request, answer, failed)
+        metrics.request_seconds.labels(verb, outcome).observe(time.perf_counter() - started)
+        if verb == "bind":
+            metrics.bindings.labels(outcome).inc()
+        return web.Response(body=body, content_type=_JSON)
+
+    return handle
+
+
+async def _attempt(verb: str, request: web.Request, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes]) -> tuple[str, bytes]:
+    try:
+        return "ok", await answer(await request.read())
+    except web.HTTPRequestEntityTooLarge as error:
+        return "refused", failed(f"the request is too large: {error.text}; raise serving.body_bytes_max")
+    except (ExtenderError, FleetError) as error:
+        outcome = "refused" if isinstance(error, (PodRefused, RequestRefused)) else "retry" if isinstance(error, NotYet) else "error"
+        _log.warning("cannot answer", extra={"verb": verb, "outcome": outcome, "error": str(error)})
+        return outcome, failed(str(error))
+    except Exception as error:  # noqa: BLE001 - the one place where a bug meets the scheduler
+        # A bug of ours must not read as "no node fits": the scheduler shall see an error, and the log shall say which.
+        _log.exception("failed", extra={"verb": verb})
+        return "bug", failed(f"the extender failed: {type(error).__name__}; its log says more")

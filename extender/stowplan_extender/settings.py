@@ -1,0 +1,115 @@
+"""Settings, read once at the start from a file and from the environment (`STOWPLAN_EXTENDER_*`). Durations are in seconds."""
+
+from dataclasses import dataclass, field
+
+from stowplan_fleet.errors import SettingsRefused
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """Where the scheduler, probes and Prometheus find us."""
+
+    host: str = "127.0.0.1"
+    """Loopback: the scheduler runs in the same pod. Whoever can reach this can ask for bindings."""
+    port: int = 8089
+    health_host: str = "127.0.0.1"
+    """Probes and metrics; a kubelet needs the pod's own address or 0.0.0.0."""
+    health_port: int = 8090
+    body_bytes_max: int = 8 << 20
+    """Largest request: names of 5,000 nodes are 0.3 MB, the largest pod an API server stores is 1.5 MB."""
+    drain_s: float = 10.0
+    """After SIGTERM: how long running requests may take to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How we talk to the API server."""
+
+    kubeconfig: str = ""
+    """Path; empty: the service account of the pod we run in."""
+    context: str = ""
+    """Of the kubeconfig; empty: its current one."""
+    timeout_s: float = 5.0
+    """Of a request other than a binding or a watch."""
+    binding_timeout_s: float = 1.0
+    """Of a Binding; must leave room inside the scheduler's httpTimeout (2 s in our chart)."""
+    page: int = 500
+    """Objects in one page of a list, as client-go's."""
+    watch_s: float = 240.0
+    """How long a watch is asked to last; the server ends it then, and it resumes where it was."""
+    idle_s: float = 120.0
+    """Silence after which a watch counts as dead. The API server sends a bookmark about once a minute, so this is two missed ones."""
+    backoff_s: float = 0.5
+    """Pause before the first retry; doubles up to `backoff_max_s`, each with full jitter."""
+    backoff_max_s: float = 15.0
+    stale_after_s: float = 30.0
+    """A watch that has been broken for so long makes the view too old to decide on."""
+    descriptors_namespace: str = ""
+    """Where ConfigMaps with device descriptors are looked for; empty: everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorSettings:
+    """How we ask the predictor."""
+
+    targets: tuple[str, ...] = ("127.0.0.1:50051",)
+    """`host:port` of each predictor; any of them may answer."""
+    timeout_s: float = 1.0
+    """Of one call; half of the scheduler's httpTimeout."""
+    reuse_s: float = 60.0
+    """How long an answer is used again without asking; a verdict may rest on one twice as old."""
+    keep_s: float = 600.0
+    """How old the last known answer may be where nobody answers."""
+    remembered_max: int = 200_000
+    """Answers kept in memory; about 1 kB each."""
+    probe_s: float = 5.0
+    """Time between two looks whether the predictor is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementSettings:
+    """How places are given."""
+
+    best_k: int = 0
+    """How many nodes the filter returns at most, best first; 0: all. Fewer make the scheduler's own scoring cheaper, and leave its soft
+    preferences (spreading, image locality) less to choose from."""
+    reservation_s: float = 60.0
+    """How long a promise holds when nothing more is heard of the pod; longer than a binding's timeout plus a watch's delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """The scheduler's Lease; only the extender beside its holder may bind."""
+
+    name: str = ""
+    """Empty: no leader election, this extender always binds."""
+    namespace: str = ""
+    pod_name: str = ""
+    """Our own pod; kube-scheduler's identity begins with it."""
+    cache_s: float = 1.0
+    """How long a look at the Lease is good for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtenderSettings:
+    """Everything that can be set."""
+
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
+    predictor: PredictorSettings = field(default_factory=PredictorSettings)
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
+    lease: LeaseSettings = field(default_factory=LeaseSettings)
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work.
+
+        Raises:
+            SettingsRefused: says which settings contradict each other.
+        """
+        if self.lease.name and not (self.lease.namespace and self.lease.pod_name):
+            raise SettingsRefused("lease: with a name, namespace and pod_name are needed too")
+        if self.predictor.keep_s < self.predictor.reuse_s:
+            raise SettingsRefused("predictor: keep_s is shorter than reuse_s; the last known answer must outlive the fresh one")
+        if self.placement.best_k < 0:
+            raise SettingsRefused("placement: best_k is below 0; write 0 for all nodes")

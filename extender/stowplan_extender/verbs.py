@@ -1,0 +1,95 @@
+"""The scheduler's verbs: filter, prioritize, bind. The first two are pure; only bind changes anything."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.nodes import NodeName
+
+from stowplan_extender import lodgings
+from stowplan_extender.bindings import Binder
+from stowplan_extender.decision import placings
+from stowplan_extender.decision.occupancies import Newcomer
+from stowplan_extender.decision.verdicts import Acceptance
+from stowplan_extender.errors import NotYet, PodRefused
+from stowplan_extender.judgements import Judge, Ruling
+from stowplan_extender.metrics import Metrics
+from stowplan_extender.views import ClusterView
+from stowplan_extender.wire import ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority
+
+_log = logging.getLogger(__name__)
+
+
+class Verbs:
+    """What the scheduler can ask."""
+
+    def __init__(self, view: ClusterView, judge: Judge, binder: Binder, check_view: Callable[[], None], *, best_k: int, metrics: Metrics) -> None:
+        """`check_view` raises ViewNotReady; `best_k`: how many nodes a filter returns at most, 0 for all."""
+        self._view = view
+        self._judge = judge
+        self._binder = binder
+        self._check_view = check_view
+        self._best_k = best_k
+        self._metrics = metrics
+
+    async def filter(self, args: ExtenderArgs) -> ExtenderFilterResult:
+        """Which nodes may run the pod, and why the others may not.
+
+        Raises:
+            NotYet: no node may, and on at least one that is only because something is missing now.
+            RequestRefused: the scheduler sent whole nodes.
+            ManifestRefused: the pod's requests cannot be read.
+        """
+        self._check_view()
+        try:
+            newcomer = self._newcomer(args.pod)
+        except PodRefused as error:
+            self._metrics.nodes_judged.labels("PodRefused").inc(len(args.names))
+            return ExtenderFilterResult(node_names=[], failed_and_unresolvable_nodes=dict.fromkeys(args.names, str(error)))
+        ruling = await self._judge.rule(newcomer, args.names)
+        self._count(ruling)
+        if not ruling.accepted and ruling.postponed:
+            raise NotYet(ruling.cause)
+        return ExtenderFilterResult(
+            node_names=[name for name, _ in self._best(ruling.accepted)],
+            failed_nodes=_texts(ruling, resolvable=True) | {str(name): postponement.text for name, postponement in ruling.postponed.items()},
+            failed_and_unresolvable_nodes=_texts(ruling, resolvable=False),
+        )
+
+    async def prioritize(self, args: ExtenderArgs) -> list[HostPriority]:
+        """How well each node would be packed. A node that would no longer be accepted gets the lowest score; bind refuses it then.
+
+        Raises:
+            As `filter`, and PodRefused.
+        """
+        self._check_view()
+        ruling = await self._judge.rule(self._newcomer(args.pod), args.names)
+        scores = {name: acceptance.score for name, acceptance in ruling.accepted}
+        return [HostPriority(host=name, score=scores.get(NodeName(name), 0)) for name in args.names]
+
+    async def bind(self, args: ExtenderBindingArgs) -> None:
+        """Binds the pod. Raises as `Binder.bind` does."""
+        self._check_view()
+        await self._binder.bind(args)
+        _log.info("bound", extra={"pod": f"{args.pod_namespace}/{args.pod_name}", "node": args.node})
+
+    def _newcomer(self, pod: PodManifest) -> Newcomer:
+        return lodgings.newcomer_of(lodgings.record_of(pod), self._view.service)
+
+    def _best(self, accepted: Sequence[tuple[NodeName, Acceptance]]) -> Sequence[tuple[NodeName, Acceptance]]:
+        if not self._best_k or len(accepted) <= self._best_k:
+            return accepted
+        return sorted(accepted, key=placings.rank)[: self._best_k]
+
+    def _count(self, ruling: Ruling) -> None:
+        if ruling.accepted:
+            self._metrics.nodes_judged.labels("Accepted").inc(len(ruling.accepted))
+        if ruling.postponed:
+            self._metrics.nodes_judged.labels("Postponed").inc(len(ruling.postponed))
+        for reason, count in Counter(refusal.reason for refusal in ruling.refused.values()).items():
+            self._metrics.nodes_judged.labels(reason.value).inc(count)
+
+
+def _texts(ruling: Ruling, *, resolvable: bool) -> dict[str, str]:
+    return {name: refusal.text for name, refusal in ruling.refused.items() if refusal.resolvable is resolvable}

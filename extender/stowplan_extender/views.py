@@ -1,0 +1,181 @@
+"""The cluster view: what decisions are made on, kept in memory from what watches report.
+
+Each node's signature is recomputed only when something on that node changed, and gets a number; nodes of equal signatures share the number,
+so that a decision over five thousand nodes looks up numbers and judges the few distinct ones. Nothing here does I/O or waits.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from stowplan_fleet.devices import Device
+from stowplan_fleet.nodes import NodeInventory, NodeName
+from stowplan_fleet.services import Service, ServiceName
+from stowplan_fleet.slices import DeviceName
+
+from stowplan_extender import lodgings
+from stowplan_extender.decision.occupancies import Lodger, NodeState, PodUid
+from stowplan_extender.decision.signatures import Signature, signature_of
+from stowplan_extender.lodgings import PodRecord
+from stowplan_extender.numberings import Numbering
+from stowplan_extender.reservations import Reservations
+
+
+class ClusterView:
+    """Nodes, pods, services and devices, and each node's signature."""
+
+    def __init__(self, clock: Callable[[], float], reservation_limit_s: float) -> None:
+        """Starts empty; `clock` counts monotonic seconds."""
+        self.reservations = Reservations(clock, reservation_limit_s, self._mark)
+        self.numbering = Numbering()
+        self._inventories: dict[NodeName, NodeInventory] = {}
+        self._pods: dict[PodUid, PodRecord] = {}
+        self._on_node: dict[NodeName, dict[PodUid, PodRecord]] = {}
+        self._of_service: dict[ServiceName, set[PodUid]] = {}
+        self._services: dict[ServiceName, Service] = {}
+        self._described: dict[str, Mapping[DeviceName, Device]] = {}
+        self._changed: set[NodeName] = set()
+
+    # Reading
+
+    def service(self, name: ServiceName) -> Service | None:
+        """A service by name; None where there is none, or it was refused."""
+        return self._services.get(name)
+
+    def pod(self, uid: PodUid) -> PodRecord | None:
+        """A pod that is bound, or ours and pending."""
+        return self._pods.get(uid)
+
+    def pending(self) -> tuple[PodRecord, ...]:
+        """Pods of ours that have no node yet."""
+        return tuple(record for record in self._pods.values() if record.node is None)
+
+    def device(self, name: DeviceName) -> Device | None:
+        """A device by name: a descriptor, or else what a node's labels say of its GPU; None where nobody describes it."""
+        for devices in self._described.values():
+            if name in devices:
+                return devices[name]
+        return next((gpu for inventory in self._inventories.values() for gpu in inventory.gpus if gpu.name == name), None)
+
+    def state(self, name: NodeName) -> NodeState | None:
+        """A node with everyone on it, bound or promised; None for a node that is not known."""
+        inventory = self._inventories.get(name)
+        if inventory is None:
+            return None
+        bound = self._on_node.get(name, {})
+        lodgers: list[Lodger] = [lodgings.lodger_of(record, self._services.get) for record in bound.values()]
+        lodgers.extend(lodger for lodger in self.reservations.on(name) if lodger.uid not in bound)
+        return NodeState(inventory, tuple(lodgers))
+
+    def signature_without(self, name: NodeName, uid: PodUid) -> Signature | None:
+        """A node's signature as if a pod were not there; None for a node that is not known."""
+        state = self.state(name)
+        return signature_of(state.without(uid)) if state else None
+
+    def sizes(self) -> dict[str, int]:
+        """How many objects of each kind there are."""
+        return {
+            "nodes": len(self._inventories),
+            "pods": len(self._pods),
+            "services": len(self._services),
+            "devices": sum(map(len, self._described.values())),
+            "signatures": len(self.numbering),
+            "reservations": len(self.reservations),
+        }
+
+    def settle(self) -> None:
+        """Brings the numbers of changed nodes up to date. Every decision begins with it; calling it after each batch of events keeps that short."""
+        self.reservations.expire()
+        for name in self._changed:
+            state = self.state(name)
+            self.numbering.assign(name, signature_of(state) if state else None)
+        self._changed.clear()
+
+    # Writing
+
+    def put_node(self, inventory: NodeInventory) -> None:
+        """A node appeared or changed."""
+        if self._inventories.get(inventory.name) != inventory:
+            self._inventories[inventory.name] = inventory
+            self._mark(inventory.name)
+
+    def drop_node(self, name: NodeName) -> None:
+        """A node is gone; pods that were on it stay known until they are reported gone."""
+        if self._inventories.pop(name, None):
+            self._mark(name)
+
+    def put_pod(self, record: PodRecord) -> None:
+        """A pod appeared, was bound or changed."""
+        if record.node is not None:
+            # Wherever else it may have been promised a place, this is where it is.
+            self.reservations.release(record.uid)
+        if self._pods.get(record.uid) == record:
+            return
+        self._forget(record.uid)
+        self._pods[record.uid] = record
+        if record.service is not None:
+            self._of_service.setdefault(record.service, set()).add(record.uid)
+        if record.node is not None:
+            self._on_node.setdefault(record.node, {})[record.uid] = record
+            self._mark(record.node)
+
+    def drop_pod(self, uid: PodUid) -> None:
+        """A pod is gone, or finished."""
+        self.reservations.release(uid)
+        self._forget(uid)
+
+    def put_service(self, service: Service) -> None:
+        """A service appeared or changed."""
+        if self._services.get(service.name) != service:
+            self._services[service.name] = service
+            self._mark_service(service.name)
+
+    def drop_service(self, name: ServiceName) -> None:
+        """A service is gone, or can no longer be read."""
+        if self._services.pop(name, None):
+            self._mark_service(name)
+
+    def put_devices(self, source: str, devices: Mapping[DeviceName, Device]) -> frozenset[DeviceName]:
+        """A ConfigMap of descriptors appeared or changed; names of the devices that are not what they were."""
+        before = self._described.get(source, {})
+        self._described[source] = devices
+        return frozenset(name for name in before.keys() | devices.keys() if before.get(name) != devices.get(name))
+
+    def drop_devices(self, source: str) -> frozenset[DeviceName]:
+        """A ConfigMap of descriptors is gone; names of the devices nobody describes there any more."""
+        return frozenset(self._described.pop(source, {}))
+
+    def known_nodes(self) -> Iterable[NodeName]:
+        """Names of all nodes."""
+        return self._inventories.keys()
+
+    def known_pods(self) -> Iterable[PodUid]:
+        """UIDs of all pods kept."""
+        return self._pods.keys()
+
+    def known_services(self) -> Iterable[ServiceName]:
+        """Names of all services kept."""
+        return self._services.keys()
+
+    def known_sources(self) -> Iterable[str]:
+        """ConfigMaps of descriptors."""
+        return self._described.keys()
+
+    def _forget(self, uid: PodUid) -> None:
+        record = self._pods.pop(uid, None)
+        if record is None:
+            return
+        if record.service is not None:
+            self._of_service[record.service].discard(uid)
+            if not self._of_service[record.service]:
+                del self._of_service[record.service]
+        if record.node is not None:
+            del self._on_node[record.node][uid]
+            if not self._on_node[record.node]:
+                del self._on_node[record.node]
+            self._mark(record.node)
+
+    def _mark(self, name: NodeName) -> None:
+        self._changed.add(name)
+
+    def _mark_service(self, name: ServiceName) -> None:
+        records = (self._pods[uid] for uid in self._of_service.get(name, ()))
+        self._changed.update(record.node for record in records if record.node is not None)
