@@ -11,6 +11,15 @@ T = TypeVar("T")
 Value = TypeVar("Value")
 
 
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
+    namespace: str = ""
+
+
+class _Head(msgspec.Struct, frozen=True):
+    metadata: _Named = _Named()
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Base of all structs here: camelCase outside, snake_case inside, unknown fields skipped."""
 
@@ -33,8 +42,17 @@ def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
         decoder = _DECODERS.get(kind) or _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
         decoded: T = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ManifestRefused(f"{where or kind.__name__}: {error}") from error
+        raise ManifestRefused(f"{where or kind.__name__ + _name_in(data)}: {error}") from error
     return decoded
+
+
+def _name_in(data: bytes | msgspec.Raw) -> str:
+    """Which object it is, for a message, where that much can be read."""
+    try:
+        metadata = msgspec.json.decode(data, type=_Head).metadata
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return f" {metadata.namespace}/{metadata.name}".replace(" /", " ") if metadata.name else ""
 
 
 def from_plain(value: object, kind: type[T], where: str = "") -> T:
@@ -60,8 +78,8 @@ def _without_nulls(value: object) -> object:
 
 def read_each(items: Iterable[T], read: Callable[[T], Value]) -> tuple[list[Value], list[str]]:
     """Reads every item; what is refused becomes a problem in words and touches no other item."""
-    values: list[Value] = msgspec.field(default_factory=list)
-    problems: list[str] = msgspec.field(default_factory=list)
+    values: list[Value] = []
+    problems: list[str] = []
     for item in items:
         try:
             values.append(read(item))
