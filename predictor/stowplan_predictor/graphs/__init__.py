@@ -1,1 +1,1 @@
-"""ONNX files to operator graphs: `opgraphs` (the values), `loading` (files to graphs), `shapes`, `costs` (FLOPs and bytes)."""
+"""ONNX files to operator graphs: `opgraphs` (the values), `loading` (files to graphs), `limits`, `walks`, `shapes`, `costs` (FLOPs and bytes)."""

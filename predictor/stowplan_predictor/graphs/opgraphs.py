@@ -49,6 +49,7 @@ class Operator:
     inputs: tuple[str, ...]
     """Tensor names in order; empty strings where an optional input is absent."""
     outputs: tuple[str, ...]
+    """Tensor names in order; empty strings where nobody reads an output."""
     attributes: Mapping[str, AttributeValue] = field(hash=False)
     flops: int
     """Floating-point operations of one inference: a multiply and an add are two."""
@@ -56,6 +57,7 @@ class Operator:
     """Activations read (not parameters)."""
     output_bytes: int
     parameter_bytes: int
+    """Parameters read: whole tensors, except where only elements are picked (Gather)."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,80 @@
+"""Attributes of nodes as plain values."""
+
+from collections.abc import Iterable, Mapping
+
+from onnx import AttributeProto, NodeProto
+
+from stowplan_predictor.errors import ModelUnreadable
+from stowplan_predictor.graphs.opgraphs import AttributeValue
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def plain(attributes: Iterable[AttributeProto]) -> dict[str, AttributeValue]:
+    """Numbers and strings by name; tensors, types and sub-graphs are left out."""
+    found: dict[str, AttributeValue] = {}
+    for a in attributes:
+        match a.type:
+            case AttributeProto.INT:
+                found[a.name] = a.i
+            case AttributeProto.FLOAT:
+                found[a.name] = a.f
+            case AttributeProto.STRING:
+                found[a.name] = _text(a.s)
+            case AttributeProto.INTS:
+                found[a.name] = tuple(a.ints)
+            case AttributeProto.FLOATS:
+                found[a.name] = tuple(a.floats)
+            case AttributeProto.STRINGS:
+                found[a.name] = tuple(map(_text, a.strings))
+    return found
+
+
+def resolved(node: NodeProto, arguments: Mapping[str, AttributeProto]) -> NodeProto:
+    """The node with references to attributes of the function around it replaced by what the call gave."""
+    if not any(a.ref_attr_name for a in node.attribute):
+        return node
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    del copy.attribute[:]
+    for a in node.attribute:
+        if not a.ref_attr_name:
+            copy.attribute.add().CopyFrom(a)
+        elif a.ref_attr_name in arguments:
+            kept = copy.attribute.add()
+            kept.CopyFrom(arguments[a.ref_attr_name])
+            kept.name = a.name
+    return copy
+
+
+def integer(attributes: Mapping[str, AttributeValue], name: str, default: int, where: str) -> int:
+    """An integer attribute.
+
+    Raises:
+        ModelUnreadable: the attribute is there and is no integer.
+
+    """
+    value = attributes.get(name, default)
+    if not isinstance(value, int):
+        raise ModelUnreadable(f"{where}: attribute {name!r} is {value!r}, not an integer")
+    return value
+
+
+def integers(attributes: Mapping[str, AttributeValue], name: str, where: str) -> tuple[int, ...] | None:
+    """A list of integers, or None where the attribute is absent.
+
+    Raises:
+        ModelUnreadable: the attribute is there and is no list of integers.
+
+    """
+    value = attributes.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, tuple):
+        raise ModelUnreadable(f"{where}: attribute {name!r} is {value!r}, not a list of integers")
+    found = tuple(v for v in value if isinstance(v, int))
+    if len(found) != len(value):
+        raise ModelUnreadable(f"{where}: attribute {name!r} is {value!r}, not a list of integers")
+    return found
