@@ -171,7 +171,7 @@ def _absorb_skip(flow: Flow, group: Group, name: str) -> None:
     if addition is None or addition.op_type != "Add" or not flow.single(addition) or not flow.private(name):
         return
     inputs = flow.inputs(addition)
-    if len(inputs) != 2 or flow.shape(inputs[0]) != flow.shape(inputs[1]) or len(flow.shape(name)) != 3 or any(flow.parameter(item) for item in inputs):
+    if len(inputs) != 2 or flow.shape(inputs[0]) != flow.shape(inputs[1]) or len(flow.shape(name)) != 3:
         return
     flow.absorb(group, addition)
     for item in inputs:
