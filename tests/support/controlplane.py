@@ -63,7 +63,9 @@ def own_namespace(cluster: Cluster, prefix: str) -> Iterator[str]:
         if cluster.running("kube-controller-manager"):
             with contextlib.suppress(CommandFailed):  # no such resource: the test has not installed the CRD
                 cluster.kubectl("delete", "inferenceservices.stowplan.dev", "--all", "-n", name, "--timeout=20s")
-            cluster.kubectl("delete", "deployments,replicasets,pods", "--all", "-n", name, "--timeout=20s", "--cascade=foreground")
+            cluster.kubectl("delete", "deployments,replicasets", "--all", "-n", name, "--timeout=20s")
+            # By force: kwok ends no pod whose node is gone already.
+            cluster.kubectl("delete", "pods", "--all", "-n", name, "--timeout=20s", "--grace-period=0", "--force")
         cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 

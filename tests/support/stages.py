@@ -1,0 +1,131 @@
+"""A stage for one end-to-end test: a namespace of its own on the running system, and the words to describe a scene with."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from controlplane_clusters import Cluster
+from stowplan.predictor.v1 import predictor_pb2 as pb
+from stowplan.predictor.v1 import predictor_pb2_grpc
+from stowplan_fleet import codecs, keys, slices
+from stowplan_fleet.answers import Answer
+from stowplan_fleet.devices import CpuDevice
+from stowplan_fleet.questions import Occupant, Question, Tenant, canonical_tenants
+from stowplan_fleet.services import GraphDigest
+from support.components import Extender
+from support.controlplane import apply, condition_of, events_of, wait_until
+from support.wiretaps import Wiretap
+
+MODELS = Path(__file__).resolve().parents[2] / "examples" / "models"
+RUNTIME = "onnxruntime-cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where a test plays."""
+
+    cluster: Cluster
+    namespace: str
+    wiretap: Wiretap
+    extender: Extender
+    predictor_port: int
+    devices: Mapping[str, CpuDevice]
+
+    def apply(self, *objects: str | Mapping[str, Any]) -> None:
+        """Applies objects to the stage's namespace."""
+        apply(self.cluster, *objects, namespace=self.namespace)
+
+    def upload(self, model: str, name: str | None = None, content: bytes | None = None) -> None:
+        """Puts a model of examples/models (or some bytes) into a ConfigMap `<name>-graph`, key `model.onnx`."""
+        data = (MODELS / f"{model}.onnx").read_bytes() if content is None else content
+        binary = {"model.onnx": base64.b64encode(data).decode()}
+        # No client-side apply: its annotation would hold the model once more, and annotations end at 256 kB.
+        config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{name or model}-graph"}, "binaryData": binary}
+        self.cluster.kubectl("create", "-n", self.namespace, "-f", "-", stdin=json.dumps(config_map))
+
+    def service(self, name: str) -> dict[str, Any]:
+        """An InferenceService as it is now."""
+        found: dict[str, Any] = self.cluster.get(f"inferenceservices.stowplan.dev/{name}", "-n", self.namespace)
+        return found
+
+    def await_condition(self, name: str, kind: str, status: str, timeout_s: float = 20) -> Mapping[str, Any]:
+        """Waits until a condition of an InferenceService has that status; answers the condition."""
+
+        def holds() -> Mapping[str, Any] | None:
+            condition = condition_of(self.service(name), kind)
+            return condition if condition is not None and condition["status"] == status else None
+
+        return wait_until(holds, timeout_s, lambda: f"{kind}={status} of {name}; its status: {json.dumps(self.service(name).get('status'))}")
+
+    def pods(self, service: str | None = None) -> Sequence[dict[str, Any]]:
+        """The pods of the stage, or those of a service."""
+        selector = ["-l", f"{keys.SERVICE_LABEL}={service}"] if service else []
+        found: Sequence[dict[str, Any]] = self.cluster.get("pods", "-n", self.namespace, *selector)["items"]
+        return found
+
+    def await_bound(self, service: str, count: int = 1, timeout_s: float = 30) -> Sequence[dict[str, Any]]:
+        """Waits until that many pods of a service are bound; answers them."""
+
+        def bound() -> Sequence[dict[str, Any]] | None:
+            pods = [pod for pod in self.pods(service) if pod["spec"].get("nodeName")]
+            return pods if len(pods) == count else None
+
+        return wait_until(bound, timeout_s, lambda: f"{count} bound pods of {service}; {self.tell(service)}")
+
+    def await_refusal(self, service: str, said: str, timeout_s: float = 30) -> str:
+        """Waits until an event about a pod of the service (none of them bound) holds that text; answers the whole message."""
+
+        def refused() -> str | None:
+            messages = [event.get("message", "") for pod in self.pods(service) for event in events_of(self.cluster, self.namespace, pod["metadata"]["name"])]
+            return next((message for message in reversed(messages) if said in message), None)
+
+        return wait_until(refused, timeout_s, lambda: f"an event that says {said!r} about a pod of {service}; {self.tell(service)}")
+
+    def tell(self, service: str) -> str:
+        """What there is to see of a service, for the message of a failed wait."""
+        pods = [(pod["metadata"]["name"], pod["spec"].get("nodeName"), pod["metadata"].get("annotations")) for pod in self.pods(service)]
+        events = self.cluster.kubectl("get", "events", "-n", self.namespace, "-o", "custom-columns=ABOUT:.involvedObject.name,MESSAGE:.message")
+        items = self.cluster.get("inferenceservices.stowplan.dev", "-n", self.namespace)["items"]
+        statuses = {item["metadata"]["name"]: item.get("status") for item in items}
+        return f"pods: {pods}\nstatuses: {json.dumps(statuses)}\nevents:\n{events}"
+
+    def ask(self, model: str, slice_class: str, requests_per_second: float, tenants: Sequence[Tenant] = ()) -> Answer:
+        """What the running predictor says, so that a test can place its objectives around predictions instead of guessing them."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.predictor_port}") as channel:
+            stub = predictor_pb2_grpc.PredictorServiceStub(channel)
+            subject = self.occupant(model, slice_class, requests_per_second)
+            question = Question(subject, canonical_tenants(list(tenants)))
+            devices = {device.name: device for device in self.devices.values()}
+            response = stub.Predict(codecs.request_to_message([question], devices, RUNTIME), timeout=30)
+            return codecs.answers_from_message(response)[0]
+
+    def occupant(self, model: str, slice_class: str, requests_per_second: float) -> Occupant:
+        """A server process of a model on a slice, as questions name it."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.predictor_port}") as channel:
+            stub = predictor_pb2_grpc.PredictorServiceStub(channel)
+            found = stub.AnalyzeGraph(pb.AnalyzeGraphRequest(onnx_model=(MODELS / f"{model}.onnx").read_bytes()), timeout=30)
+        return Occupant(GraphDigest(found.graph_digest), slices.parse_slice_class(slice_class), requests_per_second)
+
+
+def inference_service(name: str, model: str, slo_ms: int, requests_per_second: int = 1, **more: Any) -> dict[str, Any]:
+    """An InferenceService; `slice_classes`, `replicas`, `node_selector` and `graph` (a ConfigMap's name) narrow it down."""
+    pod: dict[str, Any] = {"containers": [{"name": "server", "image": "example.com/server"}]}
+    if "node_selector" in more:
+        pod["nodeSelector"] = more["node_selector"]
+    return {
+        "apiVersion": f"{keys.GROUP}/{keys.VERSION}",
+        "kind": keys.KIND,
+        "metadata": {"name": name},
+        "spec": {
+            "model": {"uri": f"configmap://{more.get('graph', model)}-graph/model.onnx"},
+            "slo": {"latencyMilliseconds": slo_ms},
+            "load": {"requestsPerSecond": requests_per_second},
+            "replicas": {"min": 1, "max": 1} | more.get("replicas", {}),
+            "placement": {"sliceClasses": list(more.get("slice_classes", ()))},
+            "template": {"spec": pod},
+        },
+    }
