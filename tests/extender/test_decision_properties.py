@@ -1,0 +1,99 @@
+"""What holds for every cluster: order does not matter, residents are safe, nothing is promised twice."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from stowplan_extender.decision import inquiries, placings, verdicts
+from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState
+from stowplan_extender.decision.reasons import Refusal
+from stowplan_extender.decision.signatures import signature_of
+from stowplan_extender.decision.verdicts import Acceptance, Answers
+from stowplan_fleet.services import OnUnknown, Service, Sharing
+from support.harbours import digest, lodger, newcomer, node, service, stranger
+from support.toy_predictors import ToyPredictor
+
+_NAMES = ("ant", "bee", "cat", "dog")
+TOY = ToyPredictor({digest(name): 8.0 * (index + 1) for index, name in enumerate(_NAMES[:3])})
+
+services = st.builds(
+    service,
+    st.sampled_from(_NAMES),  # nobody analysed the dog
+    st.sampled_from([12.0, 30.0, 60.0, 500.0]),
+    st.sampled_from([1.0, 20.0, 60.0]),
+    sharing=st.sampled_from([Sharing.ALLOW] * 4 + [Sharing.DENY]),
+    on_unknown=st.sampled_from(list(OnUnknown)),
+)
+
+
+@st.composite
+def states(draw: st.DrawFn, name: str = "n") -> NodeState:
+    """A node with up to four pods on it."""
+    size = draw(st.integers(0, 4))
+    lodgers: list[Lodger] = []
+    for index in range(size):
+        uid = f"{name}-{index}"
+        lodgers.append(lodger(draw(services), uid) if draw(st.booleans()) else stranger(uid, draw(st.integers(0, 2500))))
+    return node(name, *lodgers, cores=draw(st.integers(1, 6)), device=draw(st.sampled_from(["toy-cpu", "toy-cpu", "other", None])))
+
+
+def answered(pod: Newcomer, nodes: list[NodeState]) -> Answers:
+    return {inquiry: TOY.answer(inquiry.question) for inquiry in placings.inquire(pod, nodes)}
+
+
+@given(services, st.tuples(states("a"), states("b"), states("c")))
+def test_verdicts_do_not_depend_on_order(of: Service, nodes: tuple[NodeState, ...]) -> None:
+    """Neither the order of the nodes nor that of the pods on them changes any verdict."""
+    pod = newcomer(of)
+    turned = [NodeState(state.inventory, tuple(reversed(state.lodgers))) for state in reversed(nodes)]
+    assert placings.place(pod, list(nodes), answered(pod, list(nodes))) == placings.place(pod, turned, answered(pod, turned))
+
+
+@given(states())
+def test_names_do_not_matter(state: NodeState) -> None:
+    """Nodes that differ in name, and pods that differ in UID, have one signature."""
+    renamed = NodeState(state.inventory, tuple(Lodger(type(item.uid)(f"x{item.uid}"), item.requests, item.tenancy) for item in state.lodgers))
+    assert signature_of(state) == signature_of(renamed)
+    assert hash(signature_of(state)) == hash(signature_of(renamed))
+
+
+@given(services, states())
+def test_refusals_stay_refusals(of: Service, state: NodeState) -> None:
+    """Who was refused is refused again on the same inputs, in the same words; and on the same node with yet another pod there."""
+    pod = newcomer(of)
+    verdict = verdicts.verdict(pod, signature_of(state), answered(pod, [state]))
+    assert verdict == verdicts.verdict(pod, signature_of(state), answered(pod, [state]))
+    if isinstance(verdict, Refusal):
+        crowded = state.with_lodger(lodger(service("ant", 5000.0, on_unknown=OnUnknown.ALLOW), "another"))
+        again = verdicts.verdict(pod, signature_of(crowded), answered(pod, [crowded]))
+        assert not isinstance(again, Acceptance) or of.placement.on_unknown is OnUnknown.ALLOW
+
+
+@given(services, states())
+def test_accepted_means_everyone_holds(of: Service, state: NodeState) -> None:
+    """Once accepted, nobody of those who do not tolerate unknown is over their objective by the very law that was asked, and there is room."""
+    pod = newcomer(of)
+    verdict = verdicts.verdict(pod, signature_of(state), answered(pod, [state]))
+    if not isinstance(verdict, Acceptance):
+        return
+    after = state.with_lodger(pod.lodger)
+    assert signature_of(after).cpu_left_millicores >= 0
+    assert 0 <= verdict.score <= 10
+    for held in after.lodgers:
+        if held.tenancy is None or held.tenancy.service.placement.on_unknown is OnUnknown.ALLOW:
+            continue
+        alone = Newcomer(held.uid, held.requests, held.tenancy)
+        question = inquiries.inquest(alone, signature_of(after.without(held.uid))).beside
+        assert question is not None
+        answer = TOY.answer(question.question)
+        assert answer.response is not None
+        assert answer.response.upper_ms <= held.tenancy.service.slo.latency_ms
+
+
+@given(services, st.lists(states(), min_size=1, max_size=3))
+def test_eviction_never_helps_where_it_is_said_not_to(of: Service, nodes: list[NodeState]) -> None:
+    """A refusal that is not resolvable stands on the emptied node too."""
+    pod = newcomer(of)
+    for state in nodes:
+        verdict = verdicts.verdict(pod, signature_of(state), answered(pod, [state]))
+        empty = node("n", cores=state.inventory.cpu_millicores // 1000, device=state.inventory.cpu_device)
+        if isinstance(verdict, Refusal) and not verdict.resolvable:
+            assert isinstance(verdicts.verdict(pod, signature_of(empty), answered(pod, [empty])), Refusal)
