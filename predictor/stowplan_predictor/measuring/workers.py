@@ -1,0 +1,170 @@
+"""The measured process: `python -m stowplan_predictor.measuring.workers` reads one JSON command a line and answers with one JSON line.
+
+Commands: `open` (a network, on given cores with given threads), `sample` (closed loop, back to back), `profile` (kernel by kernel), `serve` (a model server
+on a socket), `generate` (open-loop requests to one), `close`. A process measures one network and ends; nothing of an earlier network is left in its caches.
+"""
+
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+import onnxruntime
+
+from stowplan_predictor.errors import RuntimeRefused
+from stowplan_predictor.measuring import distributions, inputs, noises, traces
+
+# Warnings of the runtime (unused initializers, hardware-specific graphs) are not errors of a measurement.
+_LOG_ERRORS_ONLY: Final = 3
+# More runs than this tell nothing new about a network of 20 us, and fill memory.
+_MAX_RUNS: Final = 50_000
+
+
+class Measured:
+    """One network in the runtime, its inputs, and what is asked of it."""
+
+    def __init__(self, model: str, cpus: list[int], threads: int, spinning: bool, input_shapes: Mapping[str, list[int]]) -> None:  # noqa: FBT001 - JSON
+        os.sched_setaffinity(0, cpus)
+        self.model, self.threads, self.spinning = model, threads, spinning
+        shapes = {name: tuple(shape) for name, shape in input_shapes.items()}
+        try:
+            self.session = onnxruntime.InferenceSession(model, self._options(), providers=["CPUExecutionProvider"])
+            bounds = inputs.index_bounds(onnx.load(model, load_external_data=False))
+            self.feeds = inputs.random_inputs(self.session.get_inputs(), bounds, shapes)
+            self.outputs = [output.name for output in self.session.get_outputs()]
+            self.session.run(self.outputs, self.feeds)
+        except RuntimeRefused:
+            raise
+        except Exception as error:  # the runtime's own exceptions share no base class
+            raise RuntimeRefused(f"ONNX Runtime {onnxruntime.__version__} cannot run it: {str(error)[:500]}") from error
+
+    def _options(self) -> Any:  # noqa: ANN401 - the runtime's own
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self.spinning else "0")
+        return options
+
+    def opened(self) -> dict[str, Any]:
+        """What was opened."""
+        shapes = {name: list(value.shape) for name, value in self.feeds.items()}
+        return {"input_shapes": shapes, "input_bytes": sum(value.nbytes for value in self.feeds.values()), "runtime": onnxruntime.__version__}
+
+    def dump(self, path: str) -> int:
+        """Writes the inputs, one after the other, as a request carries them; returns how many bytes that is."""
+        return Path(path).write_bytes(b"".join(value.tobytes() for value in self.feeds.values()))
+
+    def warm_up(self, min_runs: int, min_s: float) -> int:
+        """Runs until both are reached; returns how many."""
+        started, runs = time.perf_counter(), 0
+        while runs < min_runs or time.perf_counter() - started < min_s:
+            self.session.run(self.outputs, self.feeds)
+            runs += 1
+        return runs
+
+    def sample(self, *, min_runs: int, min_s: float, max_s: float, start_at: float = 0.0, stop_at: float = 0.0, pad_s: float = 0.0) -> dict[str, Any]:
+        """Runs back to back and describes their durations.
+
+        With `stop_at`, runs from `start_at - pad_s` to `stop_at + pad_s` (monotonic seconds, which processes share) and keeps what began and ended in between.
+        """
+        run, names, feeds, durations = self.session.run, self.outputs, self.feeds, []
+        gc.collect()
+        gc.disable()
+        if stop_at:
+            time.sleep(max(0.0, start_at - pad_s - time.monotonic()))
+        before, own_before, began = noises.cpu_times(), time.process_time(), time.monotonic()
+        while True:
+            started = time.monotonic()
+            run(names, feeds)
+            ended = time.monotonic()
+            if stop_at:
+                if started >= start_at and ended <= stop_at:
+                    durations.append((ended - started) * 1e3)
+                if ended >= stop_at + pad_s:
+                    break
+                continue
+            durations.append((ended - started) * 1e3)
+            elapsed = ended - began
+            if elapsed >= max_s or len(durations) >= _MAX_RUNS or (len(durations) >= min_runs and elapsed >= min_s):
+                break
+        own_s, after = time.process_time() - own_before, noises.cpu_times()
+        gc.enable()
+        if not durations:
+            raise RuntimeRefused(f"not one run fitted into {stop_at - start_at:.2f} s: this network is too slow for this window")
+        described = distributions.describe(durations)
+        noise = noises.noise_between(before, after, own_s)
+        return {
+            "distribution": {name: getattr(described, name) for name in distributions.Distribution.__dataclass_fields__},
+            "foreign_share": noise.foreign_share, "steal_share": noise.steal_share, "own_s": own_s,
+        }  # fmt: skip
+
+    def profile(self, folder: str, runs: int, max_s: float) -> dict[str, Any]:
+        """Kernel times of a second session with the profiler on, and the optimised model beside them in `folder`."""
+        options = self._options()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        started, done = time.perf_counter(), 0
+        while done < runs + traces.WARM_UP_RUNS or (done < traces.MAX_RUNS and time.perf_counter() - started < max_s):
+            session.run(self.outputs, self.feeds)
+            done += 1
+        trace = Path(session.end_profiling())
+        events = json.loads(trace.read_text(encoding="utf-8"))
+        trace.unlink()
+        return traces.summarize(events)
+
+
+def main() -> int:
+    """Answers commands until standard input ends."""
+    measured: Measured | None = None
+    for line in sys.stdin:
+        command = json.loads(line)
+        name, arguments = command.pop("command"), command
+        try:
+            if name == "open":
+                measured = Measured(**arguments)
+                answer = measured.opened()
+            elif measured is None and name != "generate":
+                raise RuntimeRefused(f"{name}: nothing is open")
+            else:
+                answer = _COMMANDS[name](measured, arguments)
+        except RuntimeRefused as error:
+            answer = {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _serve(measured: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    from stowplan_predictor.measuring import serving_loops  # noqa: PLC0415 - only a server needs it
+
+    return serving_loops.serve(measured.session, measured.outputs, measured.feeds, **arguments)
+
+
+def _generate(_measured: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    from stowplan_predictor.measuring import request_loops  # noqa: PLC0415 - only a generator needs it
+
+    return request_loops.generate(**arguments)
+
+
+_COMMANDS: Final[Mapping[str, Callable[[Any, dict[str, Any]], dict[str, Any]]]] = {
+    "warm_up": lambda measured, arguments: {"runs": measured.warm_up(**arguments)},
+    "sample": lambda measured, arguments: dict(measured.sample(**arguments)),
+    "dump": lambda measured, arguments: {"bytes": measured.dump(**arguments)},
+    "profile": lambda measured, arguments: dict(measured.profile(**arguments)),
+    "serve": _serve,
+    "generate": _generate,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""From a campaign's work folder to a committed data set, with its provenance and its noise floor."""
+
+import importlib.metadata
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from stowplan_fleet import descriptors
+
+from stowplan_predictor.errors import DatasetRefused
+from stowplan_predictor.measuring import devices, networks, noises, structures
+from stowplan_predictor.training import datasets, zoo
+from stowplan_predictor.training.results import Results
+from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
+
+_VERSIONED: Final = ("stowplan", "onnxruntime", "onnx", "numpy", "torch", "torchvision", "timm", "transformers")
+
+
+def keep_structure(work: Path, entry: zoo.Entry, path: Path, source: str) -> None:
+    """Keeps what a data set must know of an exported network: its structure, its inputs, where it comes from and where its file is."""
+    target = work / "structures" / f"{entry.name}.json"
+    packed = target.with_suffix(".onnx.gz")
+    if target.exists() and packed.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stripped = structures.strip_weights(path.read_bytes())
+    graph = onnx.load_model_from_string(stripped).graph
+    parameters = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim] for value in graph.input if value.name not in parameters}
+    packed.write_bytes(structures.pack(stripped))
+    record = {"source": source, "file": str(path), "inputs": inputs}
+    temporary = target.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record), encoding="utf-8")
+    temporary.replace(target)
+
+
+def keep_optimized(work: Path, network: str, optimized: bytes) -> None:
+    """Keeps the runtime's version of a network; it depends on the CPU, not on the slice."""
+    (work / "structures" / f"{network}.optimized.gz").write_bytes(structures.pack(optimized))
+
+
+def keep_left_out(work: Path, reasons: Mapping[str, str]) -> None:
+    """Keeps why networks could not be exported."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "left_out.json").write_text(json.dumps(dict(reasons)), encoding="utf-8")
+
+
+def exported(work: Path) -> dict[str, Path]:
+    """Model files of the networks that are exported, by name."""
+    records = {path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8")) for path in (work / "structures").glob("*.json")}
+    return {name: Path(record["file"]) for name, record in records.items() if Path(record["file"]).exists()}
+
+
+def survey_once(work: Path, name: str | None, say: Callable[[str], None]) -> None:
+    """Measures the device, unless this campaign did already."""
+    target = work / "device.json"
+    if target.exists():
+        return
+    survey = devices.survey_device(name, wait_s=1800.0, on_wait=say)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "spreads.json").write_text(json.dumps(dict(survey.spreads)), encoding="utf-8")
+    target.write_bytes(descriptors.write_device(survey.device))
+
+
+def _structures(work: Path, names: set[str]) -> list[StructureRow]:
+    entries = {entry.name: entry for entry in zoo.entries()}
+    rows = []
+    for name in sorted(names):
+        record = json.loads((work / "structures" / f"{name}.json").read_text(encoding="utf-8"))
+        optimized = work / "structures" / f"{name}.optimized.gz"
+        entry = entries.get(name)
+        if entry is None:
+            raise DatasetRefused(f"{name} was measured but is no network of the zoo any more; delete its results from {work}")
+        rows.append(
+            StructureRow(
+                network=name,
+                family=entry.family,
+                split=entry.split,
+                source=record["source"],
+                batch=entry.batch,
+                input_names=tuple(record["inputs"]),
+                input_shapes=tuple(tuple(shape) for shape in record["inputs"].values()),
+                structure=(work / "structures" / f"{name}.onnx.gz").read_bytes(),
+                optimized=optimized.read_bytes() if optimized.exists() else b"",
+            )
+        )
+    return rows
+
+
+def noise_floor(rows: Sequence[NetworkRow]) -> dict[str, Any]:
+    """Test against retest: how far the medians of two independent measurements of the same network on the same slice lie apart, relatively."""
+    first = {(row.network, row.slice): row.median_ms for row in rows if row.repeat == 0}
+    changes = sorted(
+        abs(row.median_ms - first[row.network, row.slice]) / first[row.network, row.slice] for row in rows if row.repeat and (row.network, row.slice) in first
+    )
+    if not changes:
+        return {"retests": 0}
+    return {"retests": len(changes), "median": statistics.median(changes), "p90": changes[int(0.9 * (len(changes) - 1))], "max": changes[-1]}
+
+
+def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], left_out: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401
+    measured = sorted(row.measured_at for table in ("networks", "pairs", "loads") for row in rows[table])
+    spreads = work / "spreads.json"
+    return {
+        "host": platform.node(),
+        "cpu": device.model,
+        "cores": device.cores,
+        "system": f"{platform.system()} {platform.release()}",
+        "python": sys.version.split()[0],
+        "versions": {package: importlib.metadata.version(package) for package in _VERSIONED},
+        "date": {"first": measured[0], "last": measured[-1]} if measured else {},
+        "protocol": {
+            "runtime": "onnxruntime, CPUExecutionProvider, ORT_ENABLE_ALL, inter-operator threads 1, intra-operator threads = cores of the slice",
+            "placement": "fresh process pinned to the last cores; a CFS quota (period 100 ms) and no spinning where the slice is fractional",
+            "limit_foreign_and_steal": noises.LIMIT,
+            "limit_cv": networks.MAX_CV,
+            "attempts": networks.MAX_ATTEMPTS,
+            "weights": "random: times, not accuracy, are the matter",
+        },
+        "rows": {table: len(given) for table, given in rows.items()},
+        "noisy": {table: sum(row.noisy for row in rows[table]) for table in ("networks", "pairs", "loads")},
+        "test_retest": noise_floor(rows["networks"]),
+        "device_spreads": json.loads(spreads.read_text(encoding="utf-8")) if spreads.exists() else {},
+        "left_out": dict(left_out),
+    }
+
+
+def assemble(work: Path, results: Results, root: Path) -> str:
+    """Writes `root/<device>/` and `root/splits.json`; returns one line about it.
+
+    Raises:
+        DatasetRefused: a result is malformed.
+    """
+    rows, left_out = results.collect()
+    failed = work / "left_out.json"
+    if failed.exists():
+        left_out |= {f"export__{name}": reason for name, reason in json.loads(failed.read_text(encoding="utf-8")).items()}
+    device_file = (work / "device.json").read_bytes()
+    device = descriptors.read_device(device_file)
+    folder = root / device.name
+    named = {row.network for table in rows.values() for row in table} | {row.tenant for row in rows["pairs"] if isinstance(row, PairRow)}
+    tables: dict[str, Any] = {"structures": _structures(work, named), **rows}
+    datasets.write_rows(folder / "structures.parquet", tables["structures"], StructureRow)
+    datasets.write_rows(folder / "networks.parquet", tables["networks"], NetworkRow)
+    datasets.write_rows(folder / "kernels.parquet", tables["kernels"], KernelRow)
+    datasets.write_rows(folder / "pairs.parquet", tables["pairs"], PairRow)
+    datasets.write_rows(folder / "loads.parquet", tables["loads"], LoadRow)
+    (folder / "device.json").write_bytes(device_file)
+    datasets.write_provenance(folder, _provenance(work, device, tables, left_out))
+    splits = {"folds": zoo.folds(), "light_families": sorted(zoo.light_families())}
+    (root / "splits.json").write_text(json.dumps(splits, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return f"{folder}: " + ", ".join(f"{len(given)} {table}" for table, given in tables.items())

@@ -1,0 +1,88 @@
+"""What a campaign measures, and in which order: breadth first, so that a campaign that is cut short has a bit of everything."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from stowplan_predictor.training.zoo import Entry
+
+# Whole cores and half a core: the slices of a small node.
+_WHOLE: Final = ("cpu:1", "cpu:2")
+_FRACTIONAL: Final = "cpu:500m"
+UTILIZATIONS: Final = (0.3, 0.5, 0.7, 0.85)
+_KINDS: Final = ("network", "pair", "load")
+
+# Diverse in what they strain: arithmetic, memory, dispatch; small and large; convolutional and attention.
+_PAIRED: Final = (
+    "mobilenet_v3_small-b1-s224", "mobilenet_v2-b1-s224", "resnet18-b1-s224", "resnet50-b1-s224", "alexnet-b1-s224", "densenet121-b1-s224",
+    "efficientnet_b0-b1-s224", "squeezenet1_1-b1-s224", "vit_tiny_patch16_224-b1-s224", "bert-mini-b1-s64", "distilbert-b1-s64", "random-012",
+)  # fmt: skip
+_LOADED: Final = (
+    "mobilenet_v3_small-b1-s224", "mobilenet_v2-b1-s224", "squeezenet1_1-b1-s224", "bert-mini-b1-s64", "efficientnet_b0-b1-s224", "shufflenet_v2_x1_0-b1-s224",
+)  # fmt: skip
+_HALVED: Final = (
+    "mobilenet_v3_small-b1-s224", "mobilenet_v2-b1-s224", "squeezenet1_1-b1-s224", "resnet18-b1-s224", "bert-mini-b1-s64", "efficientnet_b0-b1-s224",
+    "shufflenet_v2_x1_0-b1-s224", "vit_tiny_patch16_224-b1-s224",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One measurement."""
+
+    kind: str
+    """One of `network`, `pair`, `load`."""
+    network: str
+    slice: str
+    repeat: int = 0
+    tenant: str = ""
+    tenant_slice: str = ""
+    utilizations: tuple[float, ...] = ()
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """File name of its result: unique, and the same in every campaign."""
+        parts = [self.kind, self.network, self.slice.replace(":", "-"), *((self.tenant, self.tenant_slice.replace(":", "-")) if self.tenant else ())]
+        return "__".join([*parts, str(self.repeat)])
+
+
+def _breadth_first(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """The first variant of each model, models of a family taken in turns; then the other variants."""
+    models: dict[str, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        models.setdefault(entry.family, {}).setdefault(entry.model, []).append(entry)
+    ranked = [(rank, variants) for family in models.values() for rank, variants in enumerate(family.values())]
+    ranked.sort(key=lambda item: item[0])
+    return [variants[0] for _, variants in ranked], [entry for _, variants in ranked for entry in variants[1:]]
+
+
+def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each network with itself, its neighbour and every third further one: each meets many others without all combinations being needed."""
+    steps = [0, *range(1, len(names) // 2 + 1, 2)]
+    chosen = {tuple(sorted((position, (position + step) % len(names)))) for step in steps for position in range(len(names))}
+    return [(names[first], names[second]) for first, second in sorted(chosen, key=lambda pair: ((pair[1] - pair[0]) % len(names), pair))]
+
+
+def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
+    """Every task of a campaign over these networks, most wanted first; tasks about networks that are not among them are left out."""
+    names = {entry.name for entry in entries}
+    first, other = _breadth_first(entry for entry in entries if entry.split == "zoo")
+    light = [entry for entry in entries if entry.split == "light"]
+    random = [entry for entry in entries if entry.split == "random"]
+
+    def networks(chosen: Iterable[Entry], slices: Sequence[str] = _WHOLE, repeat: int = 0) -> list[Task]:
+        return [Task("network", entry.name, part, repeat) for entry in chosen for part in slices]
+
+    def named(wanted: Iterable[str]) -> list[str]:
+        return [name for name in wanted if name in names]
+
+    pairs = [Task("pair", one, "cpu:1", tenant=two, tenant_slice="cpu:1") for one, two in pairs_of(named(_PAIRED))]
+    loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
+    fractional = [Task("network", name, _FRACTIONAL) for name in named(_HALVED)]
+    # The noise floor: every third network once more, long after the first time.
+    retests = networks([*light[::3], *first[::5], *random[::12]], repeat=1)
+    return (
+        *networks(light), *networks(first), *pairs[:20], *loads, *networks(random[: len(random) // 2]), *retests, *fractional, *networks(other),
+        *pairs[20:], *networks(random[len(random) // 2 :]),
+    )  # fmt: skip
