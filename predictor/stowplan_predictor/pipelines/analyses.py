@@ -49,6 +49,9 @@ class Analyses:
         self._summaries.put(key, summary)
         return summary
 
+    def __len__(self) -> int:
+        return len(self._work)
+
     def work(self, digest: GraphDigest) -> Workloads:
         """The kernels of a graph.
 

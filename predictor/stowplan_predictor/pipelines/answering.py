@@ -75,6 +75,11 @@ class Pipeline:
             raise CannotJudge(outcome.reason, outcome.message)
         return kernel_shares(outcome)
 
+    @property
+    def cache_entries(self) -> dict[str, int]:
+        """How much is remembered, by kind."""
+        return {"graphs": len(self._analyses), "isolations": len(self._isolations), "answers": len(self._answers)}
+
     def _answer(self, open_questions: Sequence[tuple[int, Question, CpuDevice]]) -> dict[int, Answer]:
         places = [
             (occupant.graph_digest, occupant.slice_class, device)

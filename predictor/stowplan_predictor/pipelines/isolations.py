@@ -62,6 +62,9 @@ class Isolations:
         self._analyses = analyses
         self._runs: LruCache[Place, Run | CannotJudge] = LruCache(_RUNS)
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def prepare(self, places: Iterable[Place]) -> dict[Place, Run | CannotJudge]:
         """A run, or why there is none, for each place."""
         wanted = list(dict.fromkeys(places))

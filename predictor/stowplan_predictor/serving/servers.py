@@ -1,0 +1,176 @@
+"""The predictor's process from its first to its last breath: listen, load, warm, serve, drain."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Final
+from wsgiref.simple_server import WSGIServer
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import start_http_server
+from stowplan.predictor.v1 import predictor_pb2, predictor_pb2_grpc
+
+from stowplan_predictor.serving import served as bundles
+from stowplan_predictor.serving.measures import Measures
+from stowplan_predictor.serving.pools import BoundedPool
+from stowplan_predictor.serving.served import Served
+from stowplan_predictor.serving.servicers import Pools, PredictorServicer
+from stowplan_predictor.serving.settings import PredictorSettings, Shutdown
+
+logger = logging.getLogger(__name__)
+
+SERVICE: Final = predictor_pb2.DESCRIPTOR.services_by_name["PredictorService"].full_name
+Load = Callable[[], Mapping[str, Served]]
+
+
+class PredictorServer:
+    """The gRPC server with its health. Used within one event loop: `start`, `open` when there are bundles, `stop`."""
+
+    def __init__(self, settings: PredictorSettings, measures: Measures | None = None) -> None:
+        self._settings = settings
+        self.measures = measures or Measures()
+        work = settings.work
+        self._pools = Pools(
+            predict=BoundedPool("predict", work.predict_threads, work.predict_queue),
+            analyze=BoundedPool("analyze", work.analyze_threads, work.analyze_queue),
+        )
+        self.measures.watch("queue_length", "Calls accepted and not begun.", ("pool",), self._pools.waiting)
+        self.measures.watch("cache_entries", "Entries of the caches by content.", ("runtime", "cache"), self._cache_entries)
+        self._served: Mapping[str, Served] = {}
+        self._servicer = PredictorServicer(self._pools, self.measures, settings.grpc.max_questions)
+        self._health = health.aio.HealthServicer()
+        self._server: Any = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listens; every health check says NOT_SERVING until `open`.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        limit = self._settings.grpc.max_request_bytes
+        # Without SO_REUSEPORT a second process on the same port fails instead of taking every other call.
+        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)])
+        predictor_pb2_grpc.add_PredictorServiceServicer_to_server(self._servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self._settings.grpc.reflection:
+            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        await self._say(serving=False)
+        address = f"{self._settings.grpc.host}:{self._settings.grpc.port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}; is another process there?") from error
+        await self._server.start()
+
+    async def open(self, served: Mapping[str, Served]) -> None:
+        """Answers with these bundles from now on."""
+        self._served = dict(served)
+        self._servicer.open(served)
+        for one in served.values():
+            description = one.description
+            self.measures.bundle_info.labels(description.runtime, description.name, description.version).set(1)
+        await self._say(serving=True)
+
+    async def stop(self, notice_s: float, grace_s: float) -> None:
+        """Says NOT_SERVING, waits until callers noticed, lets what is under way end, and closes."""
+        self.measures.serving.set(0)
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(notice_s)
+        await self._server.stop(grace_s)
+        self._pools.close()
+
+    @property
+    def unfinished(self) -> int:
+        """Pieces of work that still run though nobody waits for them."""
+        return self._pools.accepted
+
+    def _cache_entries(self) -> dict[tuple[str, ...], int]:
+        return {(runtime, cache): count for runtime, one in self._served.items() for cache, count in one.pipeline.cache_entries.items()}
+
+    async def _say(self, *, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        self.measures.serving.set(int(serving))
+        for service in (health.OVERALL_HEALTH, SERVICE):
+            await self._health.set(service, status)
+
+
+async def run(settings: PredictorSettings, load: Load | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Args:
+        settings: of the process.
+        load: where bundles come from; those of the settings when None.
+
+    Returns:
+        How many pieces of work still run in threads, past their grace: the interpreter would wait for them.
+
+    Raises:
+        BundleError: a bundle is missing or was altered.
+        OSError: an address cannot be used.
+    """
+    stopping = asyncio.Event()
+    _on_signals(stopping)
+    server = PredictorServer(settings)
+    http, thread = start_http_server(settings.metrics.port, settings.metrics.host, server.measures.registry)
+    try:
+        await server.start()
+        logger.info("listening", extra={"grpc_port": server.port, "metrics_port": http.server_port})
+        await _serve(server, load or (lambda: bundles.load(settings.bundles)), stopping, settings.shutdown)
+    finally:
+        _close(http, thread)
+    logger.info("stopped", extra={"unfinished": server.unfinished})
+    return server.unfinished
+
+
+async def _serve(server: PredictorServer, load: Load, stopping: asyncio.Event, shutdown: Shutdown) -> None:
+    opened = False
+    try:
+        opened = await _open(server, load, stopping)
+        if opened:
+            logger.info("serving")
+            await stopping.wait()
+    finally:
+        # Nobody who was never told "serving" has to be told that it is over.
+        notice_s = shutdown.notice_s if opened else 0.0
+        logger.info("draining", extra={"notice_s": notice_s, "grace_s": shutdown.grace_s})
+        await server.stop(notice_s, shutdown.grace_s)
+
+
+async def _open(server: PredictorServer, load: Load, stopping: asyncio.Event) -> bool:
+    """Loads in a thread, so that health checks are answered meanwhile; False where the end came first."""
+    loading = asyncio.create_task(asyncio.to_thread(load))
+    waiting = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({loading, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            return False
+        await server.open(loading.result())
+        return True
+    finally:
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    def received(number: signal.Signals) -> None:
+        if stopping.is_set():
+            # Whoever signals twice wants no farewell; 128 + n is the shell's status for death by signal n.
+            os._exit(128 + number)
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, received, number)
+
+
+def _close(http: WSGIServer, thread: Thread) -> None:
+    http.shutdown()
+    http.server_close()
+    thread.join()
