@@ -34,7 +34,9 @@ class Measured:
         shapes = {name: tuple(shape) for name, shape in input_shapes.items()}
         try:
             self.session = onnxruntime.InferenceSession(model, self._options(), providers=["CPUExecutionProvider"])
-            bounds = inputs.index_bounds(onnx.load(model, load_external_data=False))
+            # Only indices have bounds; reading half a gigabyte of weights once more for an image would only cost time.
+            integers = any("int" in item.type for item in self.session.get_inputs())
+            bounds = inputs.index_bounds(onnx.load(model, load_external_data=False)) if integers else {}
             self.feeds = inputs.random_inputs(self.session.get_inputs(), bounds, shapes)
             self.outputs = [output.name for output in self.session.get_outputs()]
             self.session.run(self.outputs, self.feeds)
@@ -105,12 +107,13 @@ class Measured:
             "foreign_share": noise.foreign_share, "steal_share": noise.steal_share, "own_s": own_s,
         }  # fmt: skip
 
-    def profile(self, folder: str, runs: int, max_s: float) -> dict[str, Any]:
-        """Kernel times of a second session with the profiler on, and the optimised model beside them in `folder`."""
+    def profile(self, *, folder: str, runs: int, max_s: float, save_optimized: bool = True) -> dict[str, Any]:
+        """Kernel times of a second session with the profiler on, and the optimised model in `folder` where it is wanted."""
         options = self._options()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        if save_optimized:
+            options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
         started, done = time.perf_counter(), 0
         while done < runs + traces.WARM_UP_RUNS or (done < traces.MAX_RUNS and time.perf_counter() - started < max_s):

@@ -6,6 +6,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,9 +40,25 @@ def keep_structure(work: Path, entry: zoo.Entry, path: Path, source: str) -> Non
     temporary.replace(target)
 
 
-def keep_optimized(work: Path, network: str, optimized: bytes) -> None:
-    """Keeps the runtime's version of a network; it depends on the CPU, not on the slice."""
-    (work / "structures" / f"{network}.optimized.gz").write_bytes(structures.pack(optimized))
+@dataclass(frozen=True, slots=True)
+class OptimizedFolder:
+    """The runtime's versions of networks in a work folder; they depend on the CPU, not on the slice."""
+
+    work: Path
+
+    def read(self, network: str) -> bytes:
+        """The stripped optimised model, or nothing where it is not known yet."""
+        path = self._path(network)
+        return structures.unpack(path.read_bytes()) if path.exists() else b""
+
+    def keep(self, network: str, optimized: bytes) -> None:
+        """Keeps one, whole or not at all."""
+        temporary = self._path(network).with_suffix(".tmp")
+        temporary.write_bytes(structures.pack(optimized))
+        temporary.replace(self._path(network))
+
+    def _path(self, network: str) -> Path:
+        return self.work / "structures" / f"{network}.optimized.gz"
 
 
 def keep_left_out(work: Path, reasons: Mapping[str, str]) -> None:

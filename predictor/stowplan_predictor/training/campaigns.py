@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 files: Callable[[str], Path] = exported.__getitem__
                 match task.kind:
                     case "network":
-                        return runs.run_network(task, files, progress.console.print, lambda name, made: assemblies.keep_optimized(arguments.work, name, made))
+                        return runs.run_network(task, files, progress.console.print, assemblies.OptimizedFolder(arguments.work))
                     case "pair":
                         return runs.run_pair(task, files, progress.console.print)
                     case _:

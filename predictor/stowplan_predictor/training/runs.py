@@ -2,25 +2,38 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from stowplan_fleet.slices import parse_slice
 
-from stowplan_predictor.measuring import loads, pairs, profiles
+from stowplan_predictor.measuring import loads, networks, pairs, processes, profiles
+from stowplan_predictor.measuring.networks import NetworkMeasurement
 from stowplan_predictor.measuring.profiles import KernelProfile
 from stowplan_predictor.training.datasets import AnyRow
 from stowplan_predictor.training.plans import Task
 from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow
 
 Say = Callable[[str], None]
+
+
+class OptimizedStructures(Protocol):
+    """Where the runtime's versions of networks are kept."""
+
+    def read(self, network: str) -> bytes:
+        """The stripped optimised model, or nothing where it is not known yet."""
+
+    def keep(self, network: str, optimized: bytes) -> None:
+        """Keeps one."""
+
+
 # A campaign is patient: another measurement on this machine ends some time.
 _WAIT_S: Final = 1800.0
 
 
-def network_rows(task: Task, profile: KernelProfile) -> dict[str, list[AnyRow]]:
-    """Rows of one profiled network."""
-    measured, described = profile.end_to_end, profile.end_to_end.distribution
-    network = NetworkRow(
+def network_row(task: Task, measured: NetworkMeasurement, profile: KernelProfile | None) -> NetworkRow:
+    """The end-to-end row of a network."""
+    described = measured.distribution
+    return NetworkRow(
         network=task.network,
         slice=task.slice,
         repeat=task.repeat,
@@ -40,24 +53,32 @@ def network_rows(task: Task, profile: KernelProfile) -> dict[str, list[AnyRow]]:
         steal_share=measured.steal_share,
         attempts=measured.attempts,
         noisy=measured.noisy,
-        kernels_sum_ms=profile.sum_ms,
-        kernels_count=len(profile.kernels),
+        kernels_sum_ms=profile.sum_ms if profile else None,
+        kernels_count=len(profile.kernels) if profile else None,
         measured_at=measured.measured_at,
     )
-    # Kernels under a quota are throttled at random: their times say nothing of the kernel. A retest is about the whole.
-    wanted = task.repeat == 0 and parse_slice(task.slice).cpu_millicores % 1000 == 0
-    kernels: list[AnyRow] = [
+
+
+def kernel_rows(task: Task, profile: KernelProfile) -> list[AnyRow]:
+    """One row a kernel that the runtime ran."""
+    return [
         KernelRow(task.network, task.slice, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, k.median_us, k.p25_us, k.p75_us, k.runs)
-        for k in (profile.kernels if wanted else ())
+        for k in profile.kernels
     ]
-    return {"networks": [network], "kernels": kernels}
 
 
-def run_network(task: Task, file_of: Callable[[str], Path], say: Say, keep_optimized: Callable[[str, bytes], None]) -> dict[str, list[AnyRow]]:
-    """Measures a network end to end and kernel by kernel, and keeps its optimised structure."""
-    profile = profiles.profile_kernels(file_of(task.network), parse_slice(task.slice), wait_s=_WAIT_S, on_wait=say)
-    keep_optimized(task.network, profile.optimized_structure)
-    return network_rows(task, profile)
+def run_network(task: Task, file_of: Callable[[str], Path], say: Say, optimized: OptimizedStructures) -> dict[str, list[AnyRow]]:
+    """Measures a network end to end and, the first time and on whole cores, kernel by kernel.
+
+    Kernels under a quota are throttled at random: their times say nothing of the kernel. A retest is about the whole.
+    """
+    part, path = parse_slice(task.slice), file_of(task.network)
+    if task.repeat or processes.is_fractional(part):
+        measured = networks.measure_network(path, part, wait_s=_WAIT_S, on_wait=say)
+        return {"networks": [network_row(task, measured, None)]}
+    profile = profiles.profile_kernels(path, part, known_optimized=optimized.read(task.network), wait_s=_WAIT_S, on_wait=say)
+    optimized.keep(task.network, profile.optimized_structure)
+    return {"networks": [network_row(task, profile.end_to_end, profile)], "kernels": kernel_rows(task, profile)}
 
 
 def run_pair(task: Task, file_of: Callable[[str], Path], say: Say) -> dict[str, list[AnyRow]]:
