@@ -1,1 +1,1 @@
-"""`stowplan` and `kubectl-stowplan`: predict, explain, place, measure, train, serve."""
+"""The command line: `main` puts the commands together, one module per theme; whatever is heavy is imported by the command that needs it."""

@@ -1,0 +1,52 @@
+"""`stowplan bundle`: what a bundle says of itself, its errors on what it had not seen first of all."""
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stowplan_cli import outputs, questions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("bundle")(bundle)
+
+
+def bundle(
+    directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="Bundle directory; the shipped one where not given.", show_default=False)] = None,
+    runtime: questions.RuntimeOption = questions.RUNTIME,
+    output: outputs.OutputOption = outputs.Format.TABLE,
+) -> None:
+    """Check a bundle's digests and show its errors and where its data comes from."""
+    import msgspec
+
+    opened = questions.opened_bundle(directory, runtime)
+    document = msgspec.json.decode(opened.manifest_json)
+    outputs.emit(document, output, lambda console: _print(console, document))
+
+
+def _print(console: "Console", document: Mapping[str, Any]) -> None:
+    console.print(f"{document['name']} {document['version']}\nfor {document['runtime']}, {len(document['files'])} files, unaltered", markup=False)
+    for heading in ("errors", "provenance"):
+        console.print(f"\n{heading}", markup=False)
+        outputs.print_rows(console, ["WHAT", "VALUE"], [[path, text] for path, text in leaves(document.get(heading, {}))], left=2)
+
+
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every plain value in a nested document, with where it stands: `kernels.Conv.mape`."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        for position, item in enumerate(value):
+            yield from leaves(item, f"{path}[{position}]")
+    elif isinstance(value, list):
+        yield path, ", ".join(str(item) for item in value)
+    else:
+        yield path, f"{value:.4g}" if isinstance(value, float) else str(value)

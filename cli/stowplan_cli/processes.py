@@ -1,0 +1,40 @@
+"""Commands that hand everything they are given to a module's own entry point: the three processes of a cluster, and training.
+
+Each module has `main(arguments) -> exit status` and its own `--help`.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import typer
+
+# Command, module, help.
+PROCESSES: Final = (
+    ("serve-predictor", "stowplan_predictor.__main__", "Serve predictions over gRPC, with health, reflection and /metrics."),
+    ("serve-extender", "stowplan_extender.__main__", "Serve the scheduler extender over HTTP."),
+    ("operator", "stowplan_operator.__main__", "Run the operator of InferenceServices."),
+    ("dataset", "stowplan_predictor.training.campaigns", "Measure a training data set on this machine."),
+    ("train", "stowplan_predictor.training.trainers", "Train a bundle from measured data sets."),
+    ("evaluate", "stowplan_predictor.training.evaluations", "Judge a bundle on held-out families."),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for name, module, text in PROCESSES:
+        settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+        app.command(name, help=text, context_settings=settings, add_help_option=False)(forwarding(name, module))
+
+
+def forwarding(name: str, module: str) -> Callable[[typer.Context], None]:
+    """A command that runs a module's `main` with the arguments it was given."""
+
+    def command(context: typer.Context) -> None:
+        main: Callable[[list[str]], int | None] = importlib.import_module(module).main
+        # What argparse prints as the program's name.
+        sys.argv[0] = f"stowplan {name}"
+        raise typer.Exit(main(list(context.args)) or 0)
+
+    return command
