@@ -1,0 +1,1 @@
+"""Conditions: what holds of a service, why, and since when."""

@@ -1,0 +1,82 @@
+"""Verdicts: one sentence about one condition, not yet dated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from stowplan_fleet.answers import Basis
+from stowplan_fleet.reasons import ConditionReason, ConditionType
+from stowplan_fleet.slices import DeviceName
+
+from stowplan_operator.sizing.rungs import Rung
+
+# The custom resource definition's bound.
+MESSAGE_MAX: Final = 4096
+# Device kinds named in one message; a cluster with more of them has its ladder in the status.
+_DEVICES_SHOWN: Final = 8
+
+
+class Holds(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one condition."""
+
+    type: ConditionType
+    holds: Holds
+    reason: ConditionReason
+    message: str = ""
+
+
+def not_observed() -> tuple[Verdict, Verdict]:
+    """SLOMet and PredictionAccurate while nobody measures the served latency."""
+    message = "the served latency is not observed yet"
+    return (
+        Verdict(ConditionType.SLO_MET, Holds.UNKNOWN, ConditionReason.NOT_OBSERVED, message),
+        Verdict(ConditionType.PREDICTION_ACCURATE, Holds.UNKNOWN, ConditionReason.NOT_OBSERVED, message),
+    )
+
+
+def placeable(ladder: Sequence[Rung], chosen: Rung | None, nodes: int, problems: Sequence[str]) -> Verdict:
+    """Whether some slice class of the cluster is predicted to do.
+
+    Args:
+        ladder: in order of preference.
+        chosen: the rung to stand on; None where none is allowed.
+        nodes: how many nodes may take the service's pods.
+        problems: what could not be read of nodes and descriptors.
+    """
+    if chosen is not None:
+        message = f"{chosen.replicas} x {chosen.candidate.slice_class}: {chosen.reason}"
+        return Verdict(ConditionType.PLACEABLE, Holds.TRUE, ConditionReason.RUNG_CHOSEN, message)
+    if not ladder:
+        why = "; ".join(problems[:_DEVICES_SHOWN])
+        message = f"no slice for this service on the {nodes} nodes that may take its pods" + (f": {why}" if why else "; label nodes with stowplan.dev/device")
+        return Verdict(ConditionType.PLACEABLE, Holds.FALSE, ConditionReason.NO_SLICE_OFFERED, message)
+    unknown = all(rung.basis is Basis.UNKNOWN for rung in ladder)
+    reason = ConditionReason.PREDICTION_UNKNOWN if unknown else ConditionReason.NO_RUNG_MEETS_SLO
+    return Verdict(ConditionType.PLACEABLE, Holds.FALSE, reason, _why_none(ladder))
+
+
+def _why_none(ladder: Sequence[Rung]) -> str:
+    """The nearest miss of each device: of a ladder with eight sizes of one CPU, one line tells enough."""
+    nearest: dict[DeviceName, Rung] = {}
+    for rung in ladder:
+        device = rung.candidate.slice_class.device
+        known = nearest.get(device)
+        if known is None or _miss(rung) < _miss(known):
+            nearest[device] = rung
+    lines = [f"{device}: {rung.reason} ({rung.replicas} replicas)" for device, rung in sorted(nearest.items())]
+    more = len(lines) - _DEVICES_SHOWN
+    return "; ".join(lines[:_DEVICES_SHOWN]) + (f"; and {more} more devices" if more > 0 else "")
+
+
+def _miss(rung: Rung) -> tuple[bool, float]:
+    return (rung.predicted_ms is None, rung.predicted_ms if rung.predicted_ms is not None else -float(rung.cost))

@@ -1,0 +1,74 @@
+"""Inquiries: the ladder of a service, from the nodes that are there and the predictor's answers."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stowplan_fleet.answers import Answer, UnknownReason
+from stowplan_fleet.devices import Device
+from stowplan_fleet.errors import PredictorUnavailable
+from stowplan_fleet.manifests import nodes
+from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from stowplan_fleet.nodes import NodeInventory
+from stowplan_fleet.predictors import GraphSummary, Predictor
+from stowplan_fleet.services import Service
+from stowplan_fleet.slices import DeviceName
+
+from stowplan_operator.reconciling.analyses import Analyses
+from stowplan_operator.reconciling.eligibilities import eligible
+from stowplan_operator.reconciling.views import Views
+from stowplan_operator.sizing import ladders
+from stowplan_operator.sizing.candidates import candidates
+from stowplan_operator.sizing.rungs import Rung
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What was found out about a service."""
+
+    summary: GraphSummary
+    ladder: tuple[Rung, ...]
+    nodes: int
+    """That may take its pods."""
+    problems: tuple[str, ...]
+    """What could not be read of them."""
+
+
+async def inquire(
+    manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, *, views: Views, predictor: Predictor, analyses: Analyses
+) -> Inquiry:
+    """The ladder of an analysed service; a model that the predictor has forgotten is pushed again, once.
+
+    Raises:
+        PredictorUnavailable: nobody answered, or the graph is forgotten as soon as it is pushed.
+        ModelRejected, ApiFailed: as `Analyses.summary_of`, while pushing again.
+    """
+    open_nodes = eligible(views.nodes(), manifest.spec.template)
+    inventories = [nodes.inventory_of(node) for node in open_nodes]
+    described, problems = views.devices()
+    found = candidates(inventories, service.placement, service.runtime)
+    service = dataclasses.replace(service, graph_digest=summary.graph_digest)
+    questions = ladders.questions_for(service, found)
+    devices = _devices(inventories, described)
+    answers = await predictor.predict(questions, devices, service.runtime) if questions else ()
+    if _forgotten(answers):
+        summary = await analyses.summary_of(manifest, again=True)
+        service = dataclasses.replace(service, graph_digest=summary.graph_digest)
+        questions = ladders.questions_for(service, found)
+        answers = await predictor.predict(questions, devices, service.runtime)
+        if _forgotten(answers):
+            raise PredictorUnavailable(f"the predictor has forgotten the graph of {service.name} right after it was pushed; is its cache large enough?")
+    unread = [f"node {item.name}: {problem}" for item in inventories for problem in item.problems]
+    return Inquiry(summary, ladders.ladder(service, found, answers), len(open_nodes), (*unread, *problems))
+
+
+def _forgotten(answers: Sequence[Answer]) -> bool:
+    return any(answer.unknown_reason is UnknownReason.GRAPH_NOT_FOUND for answer in answers)
+
+
+def _devices(inventories: Sequence[NodeInventory], described: Mapping[DeviceName, Device]) -> dict[DeviceName, Device]:
+    named = {item.cpu_device for item in inventories}
+    devices: dict[DeviceName, Device] = {name: device for name, device in described.items() if name in named}
+    for item in inventories:
+        devices.update({gpu.name: gpu for gpu in item.gpus})
+    return devices

@@ -1,0 +1,22 @@
+"""Metrics of the operator, in a registry of its own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """What the operator counts. Labels are bounded: outcomes and kinds, never names of objects."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconciliations = Counter("stowplan_operator_reconciliations", "Looks at a service, by outcome.", ["outcome"], registry=self.registry)
+        self.reconcile_seconds = Histogram(
+            "stowplan_operator_reconcile_seconds",
+            "Duration of a look at a service.",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
+        self.writes = Counter("stowplan_operator_writes", "Writes to the API server, by kind.", ["kind"], registry=self.registry)
+        self.moves = Counter("stowplan_operator_moves", "Moves between rungs, by kind.", ["move"], registry=self.registry)
+        self.waiting = Gauge("stowplan_operator_queue_length", "Services that wait to be looked at.", registry=self.registry)
+        self.services = Gauge("stowplan_operator_services", "Services seen.", registry=self.registry)
+        self.predictor_failures = Counter("stowplan_operator_predictor_failures", "Calls that the predictor did not answer.", registry=self.registry)

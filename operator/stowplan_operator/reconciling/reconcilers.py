@@ -1,0 +1,214 @@
+"""Reconcilers: one look at one service.
+
+The order of the writes matters to others and not to us: first the facts that the extender needs to judge the pods (model, replicas), then the Deployment,
+then conditions and events. After a crash between any two of them the next look does what is missing.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from stowplan_fleet import logs, slices
+from stowplan_fleet.errors import MessageRefused, PredictorUnavailable, ValueRefused
+from stowplan_fleet.manifests import inferenceservices
+from stowplan_fleet.manifests.decoding import from_plain
+from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from stowplan_fleet.predictors import Predictor
+from stowplan_fleet.reasons import ConditionReason, ConditionType
+from stowplan_fleet.services import Service, ServiceName
+from stowplan_fleet.slices import SliceClass
+
+from stowplan_operator.conditions import verdicts
+from stowplan_operator.conditions.verdicts import Holds, Verdict
+from stowplan_operator.errors import ApiFailed, ModelRejected, NameTaken
+from stowplan_operator.reconciling import placements, statuses
+from stowplan_operator.reconciling.analyses import Analyses
+from stowplan_operator.reconciling.apis import Api
+from stowplan_operator.reconciling.inquiries import Inquiry, inquire
+from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.tenures import Tenures
+from stowplan_operator.reconciling.views import Views
+from stowplan_operator.reconciling.writers import Writer
+from stowplan_operator.settings import OperatorSettings
+from stowplan_operator.sizing import climbs
+from stowplan_operator.sizing.climbs import Choice, Move
+
+logger = logging.getLogger(__name__)
+FOREVER: Final = float("inf")
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one look has found so far."""
+
+    body: Mapping[str, Any]
+    manifest: InferenceServiceManifest
+    now: datetime
+    after: dict[str, Any]
+    """The status to write."""
+    verdicts: dict[ConditionType, Verdict] = field(default_factory=dict)
+    retry: bool = False
+    """True where a failure is to be tried again soon."""
+
+    def say(self, verdict: Verdict) -> None:
+        self.verdicts[verdict.type] = verdict
+
+
+class Reconciler:
+    """Brings services to where they shall be, one look at a time."""
+
+    def __init__(self, views: Views, api: Api, predictor: Predictor, *, settings: OperatorSettings, now: Callable[[], datetime], metrics: Metrics) -> None:
+        self._views, self._predictor, self._settings, self._now, self._metrics = views, predictor, settings, now, metrics
+        self._analyses = Analyses(views, api, predictor, settings.models.bytes_max)
+        self._tenures = Tenures(settings.patience)
+        self._writer = Writer(views, api, metrics)
+        self._uids: dict[ServiceName, str] = {}
+
+    async def reconcile(self, name: ServiceName) -> float | None:
+        """Looks at a service.
+
+        Returns:
+            After how many seconds to look again; None: as soon as the back-off allows; infinity: only when something happens.
+
+        Raises:
+            ApiFailed: the API server did not do its part; look again.
+        """
+        body = self._views.service(name)
+        uid = str(body["metadata"]["uid"]) if body is not None else ""
+        if self._uids.get(name, uid) != uid:
+            self._forget(name)
+        if body is None or body["metadata"].get("deletionTimestamp"):
+            return FOREVER
+        self._uids[name] = uid
+        with self._metrics.reconcile_seconds.time():
+            delay_s = await self._look(body)
+        self._metrics.reconciliations.labels("retried" if delay_s is None else "done").inc()
+        return delay_s
+
+    async def _look(self, body: Mapping[str, Any]) -> float | None:
+        now, after = self._now(), copy.deepcopy(dict(self._writer.status_of(body)))
+        try:
+            manifest = from_plain(body, InferenceServiceManifest, f"InferenceService {body['metadata']['name']}")
+            service = inferenceservices.service_of(manifest)
+        except ValueRefused as error:
+            refused = Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.SPEC_REFUSED, str(error))
+            await self._writer.write_status(body, after, [refused], now)
+            return FOREVER
+        look = _Look(body, manifest, now, after)
+        for verdict in verdicts.not_observed():
+            look.say(verdict)
+        inquiry = await self._inquire(look, service)
+        replicas, choice = await self._stand(look, inquiry) if inquiry is not None else (look.manifest.status.replicas, None)
+        waiting_s = self._judge_pods(look, replicas, stuck=choice is not None and choice.move is Move.STUCK)
+        await self._writer.write_status(look.body, look.after, list(look.verdicts.values()), look.now)
+        if look.retry:
+            return None
+        resync_s = self._settings.reconciling.resync_s
+        if waiting_s is None or waiting_s >= self._settings.patience.climb_after_s:
+            return resync_s
+        return min(resync_s, self._settings.patience.climb_after_s - waiting_s)
+
+    async def _inquire(self, look: _Look, service: Service) -> Inquiry | None:
+        """Analysis and ladder; None where there is none now, with the conditions that say why."""
+        name = str(service.name)
+        analyzed = False
+        try:
+            summary = await self._analyses.summary_of(look.manifest)
+            analyzed = True
+            inquiry = await inquire(look.manifest, service, summary, views=self._views, predictor=self._predictor, analyses=self._analyses)
+        except ModelRejected as error:
+            look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.FALSE, error.reason, str(error)))
+            look.say(Verdict(ConditionType.PLACEABLE, Holds.UNKNOWN, ConditionReason.NOT_ANALYZED, "the model was not analysed"))
+            return None
+        except (PredictorUnavailable, MessageRefused) as error:
+            self._metrics.predictor_failures.inc()
+            logger.warning("the predictor did not answer; asked again later", extra={**self._about(look), "error": str(error)})
+            message = f"the predictor does not answer ({error}); it is asked again"
+            if not analyzed:
+                look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.UNKNOWN, ConditionReason.PREDICTOR_UNAVAILABLE, message))
+            look.say(Verdict(ConditionType.PLACEABLE, Holds.UNKNOWN, ConditionReason.PREDICTOR_UNAVAILABLE, message))
+            look.retry = True
+            return None
+        found = inquiry.summary
+        message = f"{found.operators} operators, {found.kernels} kernels, {found.flops} floating-point operations"
+        look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.TRUE, ConditionReason.ANALYZED, message))
+        look.after["model"] = statuses.model(found)
+        look.after["ladder"] = statuses.ladder(inquiry.ladder)
+        logger.debug("ladder made", extra={**self._about(look), "service": name, "rungs": len(inquiry.ladder)})
+        return inquiry
+
+    async def _stand(self, look: _Look, inquiry: Inquiry) -> tuple[int, Choice]:
+        """Chooses a rung and applies the Deployment; a service that runs already keeps running where no rung is allowed."""
+        uid, present = look.manifest.metadata.uid, self._present(look)
+        pods = self._views.pods(self._name(look))
+        waiting_s = placements.placement_of(pods, present, look.now).unschedulable_s if present is not None else None
+        tenure = self._tenures.tenure_of(uid, present, waiting_s, look.now)
+        choice = climbs.choose(inquiry.ladder, tenure, self._settings.patience)
+        self._tenures.note(uid, tenure, choice, look.now)
+        look.say(verdicts.placeable(inquiry.ladder, choice.rung, inquiry.nodes, inquiry.problems))
+        if choice.move not in {Move.KEPT, Move.NONE}:
+            self._metrics.moves.labels(str(choice.move)).inc()
+        rung = choice.rung
+        if rung is None:
+            look.after.pop("predictedMilliseconds", None)
+            return int(look.after.get("replicas") or 0), choice
+        look.after["sliceClass"] = str(rung.candidate.slice_class)
+        look.after["replicas"] = rung.replicas
+        look.after["selector"] = statuses.selector(look.manifest.metadata.name)
+        if rung.predicted_ms is None:
+            look.after.pop("predictedMilliseconds", None)
+        else:
+            look.after["predictedMilliseconds"] = statuses.rounded(rung.predicted_ms)
+        try:
+            await self._writer.check_name(look.body)
+            await self._writer.write_facts(look.body, look.after)
+            await self._writer.apply(look.body, rung)
+        except NameTaken as error:
+            look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.NAME_TAKEN, str(error)))
+        except ApiFailed as error:
+            if not 400 <= error.status < 500 or error.status in {401, 404, 409, 429}:
+                raise
+            # What the API server refuses for good is the template's fault or a quota's: the author has to know.
+            look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.SPEC_REFUSED, f"the Deployment was refused: {error}"))
+            look.retry = True
+        return rung.replicas, choice
+
+    def _judge_pods(self, look: _Look, replicas: int, *, stuck: bool) -> float | None:
+        """Scheduled and Ready; answers for how long a pod has found no place."""
+        present = self._present(look)
+        blocker = next((verdict for verdict in look.verdicts.values() if verdict.holds is Holds.FALSE), None)
+        if present is None:
+            because = blocker or look.verdicts[ConditionType.PLACEABLE]
+            look.say(Verdict(ConditionType.SCHEDULED, Holds.UNKNOWN, because.reason, "no rung was chosen yet, so there are no pods"))
+            if ConditionType.READY not in look.verdicts:
+                look.say(Verdict(ConditionType.READY, Holds.FALSE if blocker else Holds.UNKNOWN, because.reason, because.message))
+            return None
+        placement = placements.placement_of(self._views.pods(self._name(look)), present, look.now)
+        look.say(placements.scheduled(placement, max(1, replicas), stuck=stuck))
+        if ConditionType.READY not in look.verdicts:
+            served = placements.served(placement, max(1, replicas))
+            look.say(served if blocker is None else Verdict(ConditionType.READY, Holds.FALSE, blocker.reason, blocker.message))
+        return placement.unschedulable_s
+
+    def _present(self, look: _Look) -> SliceClass | None:
+        text = str(look.after.get("sliceClass") or "")
+        try:
+            return slices.parse_slice_class(text) if text else None
+        except ValueRefused:
+            return None  # somebody else wrote it: as if there were none
+
+    def _name(self, look: _Look) -> ServiceName:
+        return ServiceName(look.manifest.metadata.full_name)
+
+    def _about(self, look: _Look) -> dict[str, dict[str, str]]:
+        metadata = look.manifest.metadata
+        return logs.about("InferenceService", metadata.namespace, metadata.name, metadata.uid)
+
+    def _forget(self, name: ServiceName) -> None:
+        uid = self._uids.pop(name)
+        self._analyses.forget(uid)
+        self._tenures.forget(uid)
+        self._writer.forget(uid)

@@ -1,0 +1,64 @@
+"""Statuses: what is written of a service, and the smallest patch that gets there."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from stowplan_fleet import keys
+from stowplan_fleet.predictors import GraphSummary
+
+from stowplan_operator.sizing.rungs import Rung
+
+# The custom resource definition's bounds.
+LADDER_MAX: Final = 64
+REASON_MAX: Final = 512
+
+
+def model(summary: GraphSummary) -> dict[str, Any]:
+    """`status.model`."""
+    return {
+        "digest": summary.model_digest,
+        "graphDigest": summary.graph_digest,
+        "operators": summary.operators,
+        "kernels": summary.kernels,
+        "flops": summary.flops,
+        "parameters": summary.parameters,
+    }
+
+
+def ladder(rungs: Sequence[Rung]) -> list[dict[str, Any]]:
+    """`status.ladder`: the first rungs in order of preference."""
+    return [
+        {
+            "sliceClass": str(rung.candidate.slice_class),
+            "replicas": rung.replicas,
+            **({} if rung.predicted_ms is None else {"predictedMilliseconds": rounded(rung.predicted_ms)}),
+            "basis": str(rung.basis),
+            "meetsSLO": rung.meets_slo,
+            "reason": rung.reason[:REASON_MAX],
+        }
+        for rung in rungs[:LADDER_MAX]
+    ]
+
+
+def selector(name: str) -> str:
+    """`status.selector` of a service, for the scale subresource."""
+    return f"{keys.SERVICE_LABEL}={name}"
+
+
+def rounded(milliseconds: float) -> float:
+    """Three significant digits: no prediction is better than that, and a status shall not change for less."""
+    return float(f"{milliseconds:.3g}")
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) from one object to another; empty where they are equal."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = merge_patch(old, value)
+            if inner:
+                patch[key] = inner
+        elif key not in before or old != value:
+            patch[key] = value
+    return patch

@@ -1,0 +1,107 @@
+"""Writers: what is written to the API server, and only where it is another than before."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from stowplan_fleet.services import ServiceName
+
+from stowplan_operator.conditions import merges
+from stowplan_operator.conditions.verdicts import Verdict
+from stowplan_operator.errors import NameTaken
+from stowplan_operator.reconciling import events, statuses
+from stowplan_operator.reconciling.apis import Api
+from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.views import Views
+from stowplan_operator.sizing.rungs import Rung
+from stowplan_operator.workloads import deployments
+
+# The part of the status that others judge by; written before the pods exist.
+_FACTS = ("model", "ladder", "sliceClass", "predictedMilliseconds", "replicas", "selector")
+
+
+class Writer:
+    """Writes statuses, Deployments and events of services."""
+
+    def __init__(self, views: Views, api: Api, metrics: Metrics) -> None:
+        self._views, self._api, self._metrics = views, api, metrics
+        # By the service's UID: what was applied, and the Deployment's UID and generation after it. A later generation means that somebody changed it.
+        self._applied: dict[str, tuple[str, str, int]] = {}
+        # By the service's UID: the status after our last write, and those before it that the watch may still show.
+        self._written: dict[str, tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = {}
+
+    async def check_name(self, body: Mapping[str, Any]) -> None:
+        """Makes sure that a Deployment of the service's name is its own.
+
+        Raises:
+            NameTaken: it belongs to somebody else.
+            ApiFailed: the API server did not say.
+        """
+        metadata = body["metadata"]
+        state = self._views.deployment(ServiceName(f"{metadata['namespace']}/{metadata['name']}"))
+        if state is None and metadata["uid"] not in self._applied:
+            # The watch may lag behind, and server-side apply would take over whatever is there.
+            stored = await self._api.get_deployment(metadata["namespace"], metadata["name"])
+            state = None if stored is None else deployments.state_of(stored)
+        if state is not None and state.owner_uid != metadata["uid"]:
+            raise NameTaken(
+                f"Deployment {metadata['namespace']}/{metadata['name']} exists and is not owned by this service; "
+                "delete it, or give the service another name (a service that was just deleted goes with its Deployment in a moment)"
+            )
+
+    async def apply(self, body: Mapping[str, Any], rung: Rung) -> None:
+        """Applies the Deployment of a service on a rung, unless it is there as we left it.
+
+        Raises:
+            ApiFailed: the API server refused it or did not answer.
+        """
+        metadata = body["metadata"]
+        manifest = deployments.manifest_for(body, rung)
+        print_ = deployments.fingerprint(manifest)
+        state = self._views.deployment(ServiceName(f"{metadata['namespace']}/{metadata['name']}"))
+        applied, uid, generation = self._applied.get(metadata["uid"], ("", "", 0))
+        untouched = state is not None and state.uid == uid and state.generation <= generation
+        if applied == print_ and untouched:
+            return
+        stored = deployments.state_of(await self._api.apply_deployment(manifest))
+        self._metrics.writes.labels("deployment").inc()
+        self._applied[metadata["uid"]] = (print_, stored.uid, stored.generation)
+
+    async def write_facts(self, body: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Writes the part of the status that the extender needs, where it changed."""
+        before = self.status_of(body)
+        await self._patch(body, before, {**before, **{key: after[key] for key in _FACTS if key in after}})
+
+    async def write_status(self, body: Mapping[str, Any], after: Mapping[str, Any], verdicts: Sequence[Verdict], now: datetime) -> None:
+        """Writes the whole status where it changed, then one event for each transition."""
+        before = self.status_of(body)
+        generation = int(body["metadata"].get("generation") or 0)
+        merged = merges.merge(before.get("conditions") or [], verdicts, generation, now)
+        await self._patch(body, before, {**after, "conditions": merged.conditions, "observedGeneration": generation})
+        for verdict in merged.transitions:
+            await self._api.create_event(body["metadata"]["namespace"], events.event_for(body, verdict, now))
+            self._metrics.writes.labels("event").inc()
+
+    def forget(self, uid: str) -> None:
+        """Drops what is remembered of a service that is gone."""
+        self._applied.pop(uid, None)
+        self._written.pop(uid, None)
+
+    def status_of(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The status as stored: as the watch showed it, or as we wrote it since."""
+        seen: Mapping[str, Any] = body.get("status") or {}
+        latest, superseded = self._written.get(body["metadata"]["uid"], (seen, []))
+        if seen in superseded:
+            return latest
+        self._written.pop(body["metadata"]["uid"], None)
+        return seen
+
+    async def _patch(self, body: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        metadata = body["metadata"]
+        patch = statuses.merge_patch(before, after)
+        if not patch:
+            return
+        await self._api.patch_status(metadata["namespace"], metadata["name"], patch)
+        self._metrics.writes.labels("status").inc()
+        _, superseded = self._written.get(metadata["uid"], (before, []))
+        self._written[metadata["uid"]] = (after, [*superseded, before])

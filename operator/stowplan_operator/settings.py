@@ -1,0 +1,95 @@
+"""Settings, read once at the start from a file and from the environment (`STOWPLAN_OPERATOR_*`). Durations are in seconds."""
+
+from dataclasses import dataclass, field
+
+from stowplan_operator.errors import StartRefused
+from stowplan_operator.sizing.climbs import Patience
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """How we talk to the API server."""
+
+    kubeconfig: str = ""
+    """Path; empty: the service account of the pod we run in."""
+    context: str = ""
+    """Of the kubeconfig; empty: its current one."""
+    timeout_s: float = 10.0
+    """Of a request."""
+    descriptors_namespace: str = ""
+    """Where ConfigMaps with device descriptors are looked for; empty: everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorSettings:
+    """How we ask the predictor."""
+
+    targets: tuple[str, ...] = ("127.0.0.1:50051",)
+    """gRPC targets; a model is pushed to each of them."""
+    timeout_s: float = 30.0
+    """Of one call; analysing a network of some thousand operators takes seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What models are accepted."""
+
+    bytes_max: int = 64 << 20
+    """Largest model file. A ConfigMap holds 1 MiB; structure without weights is smaller than that for most networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilingSettings:
+    """How often and how widely."""
+
+    workers: int = 4
+    """Services looked after at the same time, so that one slow model does not hold up the others."""
+    resync_s: float = 30.0
+    """A service is looked at again after that time though nothing happened: a restarted predictor gets its graph back then."""
+    backoff_s: float = 1.0
+    """Pause after a failure; doubles up to `backoff_max_s`."""
+    backoff_max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """Where probes and Prometheus find us."""
+
+    host: str = "127.0.0.1"
+    """A kubelet needs the pod's own address or 0.0.0.0."""
+    health_port: int = 8080
+    """`/healthz` and `/readyz`."""
+    metrics_port: int = 9090
+    """`/metrics`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """Everything that can be set."""
+
+    api: ApiSettings = field(default_factory=ApiSettings)
+    predictor: PredictorSettings = field(default_factory=PredictorSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
+    reconciling: ReconcilingSettings = field(default_factory=ReconcilingSettings)
+    patience: Patience = field(default_factory=Patience)
+    """When a service moves to another rung."""
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work.
+
+        Raises:
+            StartRefused: says which setting.
+        """
+        if not self.predictor.targets:
+            raise StartRefused("predictor.targets: name at least one predictor (host:port)")
+        if self.log_level not in {"debug", "info", "warning", "error"}:
+            raise StartRefused(f"log_level: {self.log_level[:32]!r} is none of debug, info, warning, error")
+        if self.reconciling.workers < 1:
+            raise StartRefused("reconciling.workers: at least 1")
+        timing = self.reconciling
+        durations = {"reconciling.resync_s": timing.resync_s, "reconciling.backoff_s": timing.backoff_s, "api.timeout_s": self.api.timeout_s}
+        for name, value in durations.items():
+            if not value > 0:
+                raise StartRefused(f"{name}: {value} is not above 0")

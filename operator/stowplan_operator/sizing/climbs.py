@@ -1,0 +1,88 @@
+"""Climbs: which rung a service stands on now, and when it moves.
+
+Up: when pods of the present rung have found no place for `climb_after_s`, the next allowed rung is taken, and the one left behind is not tried again
+for `retry_after_s`. Down: a cheaper rung is taken only after the present one was held for `descend_after_s` and its pods all have a place; so a service
+moves down at most once in that time, whatever predictions do. A rung that is not allowed any more is left at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stowplan_fleet.slices import SliceClass
+
+from stowplan_operator.sizing.rungs import Rung
+
+
+class Move(StrEnum):
+    """What was decided."""
+
+    CHOSEN = "chosen"
+    """A first rung, or another one because the present one is not allowed any more."""
+    KEPT = "kept"
+    CLIMBED = "climbed"
+    DESCENDED = "descended"
+    STUCK = "stuck"
+    """Pods find no place and there is no rung to climb to."""
+    NONE = "none"
+    """No rung is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Waiting times, in seconds."""
+
+    climb_after_s: float = 60.0
+    """Pods without a place before the next rung is taken. The scheduler's back-off ends at 10 s, so that a place that comes free is found before."""
+    descend_after_s: float = 1800.0
+    """A rung is held before a cheaper one is tried: each move restarts every pod."""
+    retry_after_s: float = 1800.0
+    """A rung whose pods found no place is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """How a service has fared on its rung."""
+
+    slice_class: SliceClass
+    held_s: float
+    """Since when it stands there."""
+    unschedulable_s: float | None = None
+    """For how long the longest-waiting pod has found no place; None where none waits."""
+    blocked: frozenset[SliceClass] = frozenset()
+    """Rungs whose pods found no place within the last `retry_after_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The rung to stand on."""
+
+    rung: Rung | None
+    move: Move
+
+
+def choose(ladder: Sequence[Rung], tenure: Tenure | None, patience: Patience) -> Choice:
+    """The rung to stand on now.
+
+    Args:
+        ladder: in order of preference.
+        tenure: None for a service that stands nowhere yet.
+        patience: waiting times.
+    """
+    allowed = [rung for rung in ladder if rung.allowed]
+    if not allowed:
+        return Choice(None, Move.NONE)
+    blocked = tenure.blocked if tenure else frozenset()
+    open_rungs = [rung for rung in allowed if rung.candidate.slice_class not in blocked]
+    best = open_rungs[0] if open_rungs else allowed[0]
+    present = next((rung for rung in allowed if tenure and rung.candidate.slice_class == tenure.slice_class), None)
+    if tenure is None or present is None:
+        return Choice(best, Move.CHOSEN)
+    if tenure.unschedulable_s is not None:
+        if tenure.unschedulable_s < patience.climb_after_s:
+            return Choice(present, Move.KEPT)
+        higher = next((rung for rung in open_rungs if rung.rank > present.rank), None)
+        return Choice(higher, Move.CLIMBED) if higher else Choice(present, Move.STUCK)
+    if best.rank < present.rank and tenure.held_s >= patience.descend_after_s:
+        return Choice(best, Move.DESCENDED)
+    return Choice(present, Move.KEPT)

@@ -1,0 +1,1 @@
+"""Workloads: the Deployment of a service on a rung, made from the user's template."""

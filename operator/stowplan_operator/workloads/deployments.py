@@ -1,0 +1,88 @@
+"""Deployments: what is applied for a service, and what is read back."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from stowplan_fleet import keys
+
+from stowplan_operator.sizing.rungs import Rung
+from stowplan_operator.workloads import templates
+
+FIELD_MANAGER: Final = "stowplan-operator"
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """The part of a Deployment that is read."""
+
+    uid: str
+    owner_uid: str
+    """Of its controller; empty where it has none."""
+    generation: int
+    observed_generation: int
+    replicas: int
+    updated: int
+    """Pods of the present template."""
+    ready: int
+    available: int
+
+
+def manifest_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
+    """The Deployment of a service on a rung, for server-side apply.
+
+    Args:
+        service: the InferenceService as the API server gave it.
+        rung: where it shall run.
+    """
+    name, namespace, uid = (service["metadata"][key] for key in ("name", "namespace", "uid"))
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {keys.SERVICE_LABEL: name, "app.kubernetes.io/managed-by": "stowplan"},
+            "ownerReferences": [
+                {
+                    "apiVersion": f"{keys.GROUP}/{keys.VERSION}",
+                    "kind": keys.KIND,
+                    "name": name,
+                    "uid": uid,
+                    "controller": True,
+                    # A child that delays its owner's deletion would need the right to set finalizers.
+                    "blockOwnerDeletion": False,
+                }
+            ],
+        },
+        "spec": {
+            "replicas": rung.replicas,
+            "selector": {"matchLabels": {keys.SERVICE_LABEL: name}},
+            # A running server stays until its successor serves: a place is given only where both keep the objective.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": templates.on_rung(service["spec"]["template"], name, rung),
+        },
+    }
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """Equal for equal manifests."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def state_of(body: Mapping[str, Any]) -> DeploymentState:
+    """Reads a Deployment as the API server gave it."""
+    metadata, status = body.get("metadata") or {}, body.get("status") or {}
+    owners = [str(owner.get("uid", "")) for owner in metadata.get("ownerReferences") or [] if owner.get("controller")]
+    return DeploymentState(
+        uid=str(metadata.get("uid", "")),
+        owner_uid=owners[0] if owners else "",
+        generation=int(metadata.get("generation") or 0),
+        observed_generation=int(status.get("observedGeneration") or 0),
+        replicas=int((body.get("spec") or {}).get("replicas") or 0),
+        updated=int(status.get("updatedReplicas") or 0),
+        ready=int(status.get("readyReplicas") or 0),
+        available=int(status.get("availableReplicas") or 0),
+    )
