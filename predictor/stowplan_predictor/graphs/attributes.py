@@ -8,6 +8,18 @@ from stowplan_predictor.errors import ModelUnreadable
 from stowplan_predictor.graphs.opgraphs import AttributeValue
 
 
+def check_names(names: Iterable[object], where: str) -> None:
+    """Protocol buffers hand out bytes where a string is not UTF-8; such a name would travel far before it broke something.
+
+    Raises:
+        ModelUnreadable: a name is not UTF-8.
+
+    """
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelUnreadable(f"{where}: the name {name!r} is not UTF-8; the file is damaged, export it again")
+
+
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from onnx import TensorShapeProto, ValueInfoProto
 
 from stowplan_predictor.errors import DimensionUnbound, ShapeRefused
+from stowplan_predictor.graphs.attributes import check_names
 from stowplan_predictor.graphs.facts import Fact, check_shape, check_type
 from stowplan_predictor.graphs.limits import Limits
 
@@ -68,6 +69,7 @@ def bind(inputs: Sequence[ValueInfoProto], input_shapes: Mapping[str, Sequence[i
         OperatorUnknown: an input's element type has no counting rule.
 
     """
+    check_names((value.name for value in inputs), "graph inputs")
     _check_request(input_shapes, inputs)
     symbols: dict[str, tuple[int, str]] = {}
     for value in inputs:
@@ -82,7 +84,8 @@ def bind(inputs: Sequence[ValueInfoProto], input_shapes: Mapping[str, Sequence[i
             sizes = tuple(input_shapes[value.name])
         elif not value.type.tensor_type.HasField("shape"):
             raise DimensionUnbound(
-                f"{where}: the model declares no shape at all; bind it with `--shape {value.name}=…` or `inputShapes: {{{value.name}: […]}}`"
+                f"{where}: not even the number of dimensions is declared; bind it with `--shape {value.name}=1x3x224x224` or "
+                f"`inputShapes: {{{value.name}: [1, 3, 224, 224]}}` with the numbers of one request"
             )
         else:
             sizes = tuple(_size(value, position, symbols) for position in range(len(value.type.tensor_type.shape.dim)))

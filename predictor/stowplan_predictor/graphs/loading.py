@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from stowplan_predictor.errors import ModelUnreadable, ShapeRefused
 from stowplan_predictor.graphs import costs, strippings
-from stowplan_predictor.graphs.attributes import plain
+from stowplan_predictor.graphs.attributes import check_names, plain
 from stowplan_predictor.graphs.bindings import bind
 from stowplan_predictor.graphs.facts import Fact
 from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
@@ -48,13 +48,12 @@ def load_graph(
         return _analyse(onnx.ModelProto.FromString(structure), input_shapes or {}, model_dir, limits)
     except DecodeError as error:
         raise ModelUnreadable(f"model file: not ONNX or damaged ({error}); export it again") from error
-    except UnicodeDecodeError as error:
-        raise ModelUnreadable(f"model file: a name is not UTF-8 ({error.reason} at byte {error.start} of {error.object[:32]!r}); export it again") from error
 
 
 def _analyse(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]], model_dir: Path | None, limits: Limits) -> OpGraph:
     if not model.HasField("graph") or not model.opset_import:
         raise ModelUnreadable("model file: it holds no graph or names no opset, so it is not an ONNX model; export it again")
+    check_names((opset.domain for opset in model.opset_import), "opset imports")
     opsets = {normalised(opset.domain): opset.version for opset in model.opset_import}
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", 1) > newest:

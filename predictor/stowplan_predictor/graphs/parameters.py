@@ -7,6 +7,7 @@ import numpy as np
 from onnx import AttributeProto, NodeProto, SparseTensorProto, TensorProto, numpy_helper
 
 from stowplan_predictor.errors import ModelUnreadable
+from stowplan_predictor.graphs.attributes import check_names
 from stowplan_predictor.graphs.facts import ELEMENT_TYPES, FOLDABLE_TYPES, Array, Fact, Lack, check_shape, check_type
 from stowplan_predictor.graphs.limits import Limits
 
@@ -14,6 +15,7 @@ from stowplan_predictor.graphs.limits import Limits
 def _external(tensor: TensorProto, model_dir: Path | None, bytes_wanted: int) -> bytes | Lack:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
+    check_names((*entries, *entries.values()), "external data")
     if model_dir is None:
         return Lack(f"its data lies in the external file {location!r}, and only the model file itself is at hand", external=True)
     root = model_dir.resolve()

@@ -11,7 +11,7 @@ from stowplan_fleet.errors import GraphRefused
 
 from stowplan_predictor.errors import ExternalDataMissing, GraphTooLarge, ModelUnreadable, OperatorUnknown
 from stowplan_predictor.graphs import foldings, shapes, unknowns
-from stowplan_predictor.graphs.attributes import resolved
+from stowplan_predictor.graphs.attributes import check_names, resolved
 from stowplan_predictor.graphs.facts import ELEMENT_TYPES, FOLDABLE_TYPES, Array, Fact, check_shape, check_type
 from stowplan_predictor.graphs.limits import Limits
 from stowplan_predictor.graphs.orders import ordered, shown
@@ -110,11 +110,13 @@ class Walk:
             self._visit(1)
             name = sparse_tensor.values.name
             self._define(scope, name, read_sparse(self._fresh(name), sparse_tensor, self.limits))
+        check_names(wanted, "graph outputs")
         for node in ordered(nodes, wanted):
             self._node(node, scope)
         return [self._found(name, scope, "graph output") for name in wanted]
 
     def _define(self, scope: _Scope, name: str, fact: Fact) -> None:
+        check_names((name,), "tensors")
         if name in scope.facts:
             raise ModelUnreadable(f"tensor {name!r}: defined twice; each name is written once in ONNX")
         scope.facts[name] = fact
@@ -127,6 +129,7 @@ class Walk:
 
     def _node(self, original: NodeProto, scope: _Scope) -> None:
         where = shown(original)
+        check_names((original.op_type, original.domain, original.overload, original.name, *(a.name for a in original.attribute)), where)
         node = resolved(original, scope.arguments)
         if node.domain == "ai.onnx":
             renamed = NodeProto()
