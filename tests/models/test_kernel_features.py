@@ -1,0 +1,96 @@
+"""Features of kernels: invariances and units."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stowplan_fleet.devices import CoreThroughput
+from stowplan_fleet.slices import parse_slice
+from stowplan_predictor.fusion import rules
+from stowplan_predictor.graphs import loading
+from stowplan_predictor.kernels.features import FEATURES, feature_matrix
+from stowplan_predictor.kernels.resources import slice_resources
+from stowplan_predictor.kernels.rooflines import roofline_ms
+from stowplan_predictor.kernels.workloads import COLUMNS, Workloads, workloads
+from support.synthetic_bundles import DEVICE, chain_model
+
+ONE = slice_resources(DEVICE, parse_slice("cpu:1"))
+
+
+def chain(channels: int = 32, side: int = 28) -> Workloads:
+    graph = loading.load_graph(chain_model(channels, side))
+    return workloads(graph, rules.fuse(graph))
+
+
+def test_a_convolution_is_seen_as_a_matrix_product() -> None:
+    """3x3 convolutions of 32 channels on 28x28: m = 784, n = 32, k = 288, and twice their product in operations (bias and activation beside it)."""
+    work = chain()
+
+    assert work.column("m").tolist() == [784.0] * 3
+    assert work.column("n").tolist() == [32.0] * 3
+    assert work.column("k") == pytest.approx(288.0, rel=0.01)
+    assert work.column("window").tolist() == [9.0] * 3
+    assert work.column("flops") == pytest.approx(2 * 784 * 32 * 288, rel=0.02)
+
+
+def test_bytes_are_bytes() -> None:
+    """Single precision: four bytes an element of input, output and weights."""
+    work = chain()
+
+    assert work.column("input_bytes").tolist() == [4.0 * 32 * 28 * 28] * 3
+    assert work.column("parameter_bytes").tolist() == [4.0 * 32 * 32 * 9] * 3
+
+
+def test_roofline_is_in_milliseconds() -> None:
+    """A kernel bound by arithmetic takes FLOPs / FLOP/s: 14.45 MFLOP at 100 GFLOP/s are 0.1445 ms."""
+    work = chain()
+
+    assert roofline_ms(work, ONE) == pytest.approx(1000 * work.column("flops") / 1e11)
+
+
+def test_a_kernel_that_does_nothing_still_has_a_time() -> None:
+    """No operations and no bytes give a nanosecond and finite features, not a logarithm of zero."""
+    work = replace(chain(), numbers=np.zeros((3, len(COLUMNS))))
+
+    assert roofline_ms(work, ONE).tolist() == [1e-6] * 3
+    assert np.isfinite(feature_matrix(work, ONE)).all()
+
+
+@given(st.floats(0.01, 100))
+def test_a_device_that_is_faster_in_all_is_seen_the_same(factor: float) -> None:
+    """Features are ratios: throughput and bandwidth scaled together change nothing but the roofline time, and that by exactly the factor."""
+    scaled = replace(DEVICE, throughputs=tuple(
+        CoreThroughput(t.cores, t.flops_per_second * factor, t.bandwidth_bytes_per_second * factor) for t in DEVICE.throughputs
+    ))  # fmt: skip
+    work = chain()
+
+    before, after = feature_matrix(work, ONE), feature_matrix(work, slice_resources(scaled, parse_slice("cpu:1")))
+
+    timed = FEATURES.index("log_roofline_ms")
+    assert np.delete(after, timed, axis=1) == pytest.approx(np.delete(before, timed, axis=1), abs=1e-4)
+    assert after[:, timed] == pytest.approx(before[:, timed] - np.log(factor), abs=1e-4)
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**9))
+def test_features_are_finite_for_any_shape(flops: int, traffic: int) -> None:
+    """However large or small a kernel, every feature is a finite single-precision number."""
+    numbers = np.ones((1, len(COLUMNS)))
+    numbers[0, :4] = flops * 1e9, traffic, traffic * 1e9, 0
+    work = Workloads(chain().types[:1], ("k",), numbers)
+
+    found = feature_matrix(work, ONE)
+
+    assert found.shape == (1, len(FEATURES))
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+
+
+def test_names_of_tensors_do_not_matter() -> None:
+    """The same network under other names has the same digest and the same numbers."""
+    assert np.array_equal(chain().numbers, chain().numbers)
+    renamed = loading.load_graph(chain_model().replace(b"conv", b"CONV"))
+
+    assert renamed.digest == loading.load_graph(chain_model()).digest
+    assert np.array_equal(workloads(renamed, rules.fuse(renamed)).numbers, chain().numbers)
