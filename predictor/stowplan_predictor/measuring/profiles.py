@@ -16,6 +16,11 @@ from stowplan_predictor.measuring.networks import NetworkMeasurement, SampleRule
 # Profiled runs at least; networks that are fast take more, within the seconds below.
 _RUNS: Final = 20
 _MAX_S: Final = 0.3
+# A profile whose kernels do not add up to the end-to-end median within this share is taken again, a few times; the one that agrees best is kept.
+_AGREEMENT: Final = 0.12
+_ATTEMPTS: Final = 3
+# What the profiler adds to each kernel, about; only to judge agreement, never taken off a time.
+_PROFILER_US: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,12 @@ class KernelProfile:
         """Sum of the kernels' medians; against `end_to_end.distribution.median_ms` it tells what the profiler adds and what lies between kernels."""
         return sum(kernel.median_us for kernel in self.kernels) / 1e3
 
+    @property
+    def disagreement(self) -> float:
+        """How far the kernels' sum, less what the profiler adds, lies from the end-to-end median, relatively."""
+        median_ms = self.end_to_end.distribution.median_ms
+        return abs(self.sum_ms - len(self.kernels) * _PROFILER_US / 1e3 - median_ms) / median_ms
+
 
 def kernel_times(summary: Mapping[str, Any], optimized: onnx.ModelProto) -> tuple[KernelTime, ...]:
     """A worker's summary joined with the nodes of the optimised graph by node name."""
@@ -69,10 +80,18 @@ def profiled(worker: processes.Worker, end_to_end: NetworkMeasurement, known_opt
     `known_optimized` is the stripped optimised model of an earlier profile of the same network on the same CPU: the optimiser looks at the CPU and never at
     the number of threads, so that it need not be written again.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        summary = worker.ask("profile", timeout_s=180, folder=folder, runs=_RUNS, max_s=_MAX_S, save_optimized=not known_optimized)
-        stripped = known_optimized or structures.strip_weights((Path(folder) / "optimized.onnx").read_bytes())
-    return KernelProfile(end_to_end, kernel_times(summary, onnx.load_model_from_string(stripped)), stripped)
+    stripped, best = known_optimized, None
+    for _ in range(_ATTEMPTS):
+        with tempfile.TemporaryDirectory() as folder:
+            summary = worker.ask("profile", timeout_s=180, folder=folder, runs=_RUNS, max_s=_MAX_S, save_optimized=not stripped)
+            stripped = stripped or structures.strip_weights((Path(folder) / "optimized.onnx").read_bytes())
+        profile = KernelProfile(end_to_end, kernel_times(summary, onnx.load_model_from_string(stripped)), stripped)
+        if best is None or profile.disagreement < best.disagreement:
+            best = profile
+        if best.disagreement <= _AGREEMENT:
+            break
+    assert best is not None  # noqa: S101 - there is at least one attempt
+    return best
 
 
 def profile_kernels(
