@@ -88,7 +88,7 @@ class Binder:
             await self._calls.bind(args, annotations(newcomer, acceptance))
         except ApiRefused as error:
             if error.status == _CONFLICT or error.status >= _SERVER_ERROR:
-                await self._resolve(args, error)
+                await self._resolve(args, newcomer, error)
                 return
             # Any other refusal is final for this attempt: nothing was written.
             self._view.reservations.release(newcomer.uid, node)
@@ -96,9 +96,9 @@ class Binder:
                 raise PodRefused(f"pod {args.pod_namespace}/{args.pod_name} or node {node} is gone") from error
             raise
         except ApiUnreachable as error:
-            await self._resolve(args, error)
+            await self._resolve(args, newcomer, error)
 
-    async def _resolve(self, args: ExtenderBindingArgs, error: ApiError) -> None:
+    async def _resolve(self, args: ExtenderBindingArgs, newcomer: Newcomer, error: ApiError) -> None:
         """The answer was lost, or somebody bound the pod before us: the pod itself knows."""
         try:
             record = await self._look(args)
@@ -109,7 +109,9 @@ class Binder:
             # The promise stays here too: a request that was only delayed may still be carried out.
             raise NotYet(f"the pod was not bound: {error}") from error
         if record.node != args.node:
-            self._view.reservations.release(record.uid)
+            # It stands where an earlier attempt of ours, given up on, or somebody else put it; the watch may not have shown that yet.
+            self._view.reservations.release(newcomer.uid, NodeName(args.node))
+            self._view.reservations.promise(record.node, newcomer.lodger)
         self._check_bound(record.node, NodeName(args.node))
         _log.info("the pod was bound although the answer said otherwise", extra={"pod": record.name, "node": args.node, "answer": str(error)})
 

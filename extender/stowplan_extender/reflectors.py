@@ -24,6 +24,8 @@ from stowplan_extender.settings import ApiSettings
 _log = logging.getLogger(__name__)
 
 _GONE: Final = 410
+_TOO_MANY: Final = 429
+_SERVER_ERROR: Final = 500
 # A watch that lived longer than this was a healthy one: the next failure starts with the shortest pause again.
 _HEALTHY_S: Final = 5.0
 # Objects between two breaths while a long list is stored, so that the scheduler's calls are not kept waiting: about 5 ms of work.
@@ -48,6 +50,10 @@ class Store(Protocol):
 
 class _TooOld(ApiError):
     """The resource version cannot be resumed from."""
+
+
+class _StreamBroken(ApiError):
+    """The server itself gave up a watch for a reason of its own."""
 
 
 class Reflector:
@@ -113,7 +119,7 @@ class Reflector:
             except (ApiError, ManifestRefused) as error:
                 failures = 1 if self._clock() - started >= _HEALTHY_S else failures + 1
                 _log.warning("out of touch with the API server", extra={"resource": self.name, "error": str(error), "failures": failures})
-                if not isinstance(error, ApiUnreachable):
+                if not _resumable(error):
                     self._version, cause = "", "error"
             finally:
                 if self._lost_at_s is None:
@@ -150,6 +156,7 @@ class Reflector:
         self._store.retain(seen)
         self._store.settle()
         self._version = page.metadata.resource_version
+        self._lost_at_s = self._clock()
         self.synced.set()
 
     async def _watch(self) -> None:
@@ -184,12 +191,18 @@ class Reflector:
                 status = decoding.from_json(event.object, StatusError)
                 if status.code == _GONE:
                     raise _TooOld(status.message)
-                raise ApiRefused(status.code, status.message)
+                raise _StreamBroken(f"{status.code}: {status.message}")
             case "BOOKMARK":
                 pass
             case other:
                 raise ManifestRefused(f"watch of {self.name}: an event of type {other[:32]!r}")
         self._version = decoding.from_json(event.object, ObjectHead).metadata.resource_version or self._version
+
+
+def _resumable(error: Exception) -> bool:
+    """Whether the version we have is still good: nobody answered, or the server was only too busy to."""
+    busy = isinstance(error, ApiRefused) and (error.status == _TOO_MANY or error.status >= _SERVER_ERROR)
+    return busy or isinstance(error, ApiUnreachable)
 
 
 _TYPES: Final = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR"})

@@ -22,8 +22,7 @@ class ExtenderArgs(_Message, frozen=True):
 
     pod: PodManifest
     node_names: list[str] | None = None
-    nodes: msgspec.Raw | None = None
-    """Sent in place of names where `nodeCacheCapable` is false; we do not read it."""
+    """None where `nodeCacheCapable` is false: whole nodes come in `Nodes` then, which we do not read."""
 
     @property
     def names(self) -> list[str]:

@@ -1,0 +1,168 @@
+"""Answers are used again while fresh, stand in while nobody answers, and never outlive their bundle or their device's description."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from stowplan_extender.errors import NotYet
+from stowplan_extender.metrics import Metrics
+from stowplan_extender.predictions import Predictions
+from stowplan_extender.probes import PredictorProbe
+from stowplan_extender.settings import PredictorSettings
+from stowplan_fleet.errors import MessageRefused, PredictorUnavailable
+from stowplan_fleet.services import OnUnknown
+from stowplan_fleet.slices import DeviceName
+from support import harbours
+from support.quays import TOY_DEVICE, Quay
+from support.toy_predictors import ToyPredictor
+
+
+def a_quay(**work_ms: float) -> Quay:
+    quay = Quay(**(work_ms or {"ant": 10.0}))
+    quay.service("ant")
+    for index in range(50):
+        quay.node(f"n{index}", cores=2 + index % 2)
+    quay.pod("p", "ant")
+    return quay
+
+
+NAMES = [f"n{index}" for index in range(50)]
+
+
+async def test_one_call_for_all_that_is_missing() -> None:
+    """Fifty nodes of two signatures cost one call, and the next pod of the service costs none."""
+    quay = a_quay()
+    result = await quay.verbs.filter(quay.args("p", *NAMES))
+    assert result.node_names == NAMES
+    assert quay.toy.calls == 1
+    assert quay.toy.questions == 1  # both signatures ask how it would do alone there
+    quay.pod("q", "ant")
+    await quay.verbs.filter(quay.args("q", *NAMES))
+    await quay.verbs.prioritize(quay.args("q", *NAMES))
+    assert quay.toy.calls == 1
+
+
+async def test_answers_are_asked_for_again_when_old() -> None:
+    """After `reuse_s` the predictor is asked again."""
+    quay = a_quay()
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    quay.clock.now = 59.0
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    assert quay.toy.calls == 1
+    quay.clock.now = 61.0
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    assert quay.toy.calls == 2
+
+
+async def test_last_known_answers_stand_in_while_fresh() -> None:
+    """While the predictor is away, what it said serves for `keep_s`; after that the scheduler is told to ask again."""
+    quay = a_quay()
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    quay.toy.up = False
+    quay.clock.now = 300.0
+    assert (await quay.verbs.filter(quay.args("p", *NAMES))).node_names == NAMES
+    quay.clock.now = 601.0
+    with pytest.raises(NotYet, match="does not answer"):
+        await quay.verbs.filter(quay.args("p", *NAMES))
+    quay.toy.up = True
+    assert (await quay.verbs.filter(quay.args("p", *NAMES))).node_names == NAMES
+
+
+async def test_services_that_tolerate_unknown_are_placed_without_a_predictor() -> None:
+    """With onUnknown: Allow a silent predictor blocks nobody, and the pod carries no number."""
+    quay = a_quay()
+    found = quay.view.service(harbours.service("ant").name)
+    assert found is not None
+    quay.view.put_service(replace(found, placement=replace(found.placement, on_unknown=OnUnknown.ALLOW)))
+    quay.toy.up = False
+    assert (await quay.verbs.filter(quay.args("p", *NAMES))).node_names == NAMES
+    await quay.bind("p", "n0")
+    [(_, _, annotations)] = quay.calls.written
+    assert annotations["stowplan.dev/basis"] == "unknown"
+    assert "stowplan.dev/predicted-milliseconds" not in annotations
+
+
+async def test_a_missing_graph_is_asked_for_each_time() -> None:
+    """GraphNotFound is an error the scheduler retries, and is never remembered: the graph may be there the next moment."""
+    quay = a_quay(other=1.0)
+    with pytest.raises(NotYet, match="not analysed"):
+        await quay.verbs.filter(quay.args("p", *NAMES))
+    quay.toy.work_ms[harbours.digest("ant")] = 10.0
+    assert (await quay.verbs.filter(quay.args("p", *NAMES))).node_names == NAMES
+
+
+async def test_another_bundle_drops_what_the_former_said() -> None:
+    """Once another bundle answers, no verdict rests on an answer of the former one."""
+    quay = a_quay()
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    quay.toy.bundle, quay.toy.work_ms[harbours.digest("ant")] = "toy@2", 100.0
+    quay.service("bee")
+    quay.toy.work_ms[harbours.digest("bee")] = 1.0
+    quay.pod("q", "bee")
+    await quay.verbs.filter(quay.args("q", *NAMES))  # brings the news
+    result = await quay.verbs.filter(quay.args("p", *NAMES))
+    assert result.node_names == []
+    assert "too slow even alone" in result.failed_and_unresolvable_nodes["n0"]
+
+
+async def test_another_descriptor_drops_what_was_said_of_the_device() -> None:
+    """When a device's descriptor changes or goes, its slices are asked about again."""
+    quay = a_quay()
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    for name in quay.view.put_devices("test", {}):
+        quay.predictions.forget_device(name)
+    result = await quay.verbs.filter(quay.args("p", *NAMES))
+    assert set(result.failed_and_unresolvable_nodes.values()) == {f"cannot be judged (DeviceNotDescribed): no descriptor of {harbours.DEVICE}"}
+    assert quay.view.put_devices("test", {TOY_DEVICE.name: TOY_DEVICE}) == {DeviceName(harbours.DEVICE)}
+
+
+@pytest.mark.looptime
+async def test_a_slow_predictor_counts_as_silent(looptime: object) -> None:
+    """No answer within the time limit is no answer; the limit is ours, whatever the client does."""
+    del looptime
+    quay = a_quay()
+
+    class Slow(ToyPredictor):
+        async def predict(self, *_: object) -> list[object]:  # type: ignore[override]
+            await asyncio.sleep(3600)
+            return []
+
+    clock = asyncio.get_running_loop().time
+    predictions = Predictions(Slow({}), quay.view.device, PredictorSettings(timeout_s=1.0), clock, Metrics())
+    quay.judge._predictions = predictions
+    started = clock()
+    with pytest.raises(NotYet, match="does not answer"):
+        await quay.verbs.filter(quay.args("p", *NAMES))
+    assert clock() - started == pytest.approx(1.0, abs=0.01)
+
+
+async def test_too_few_answers_are_none() -> None:
+    """A predictor that answers fewer questions than were asked is not believed at all."""
+    quay = a_quay()
+
+    class Short(ToyPredictor):
+        async def predict(self, *_: object) -> list[object]:  # type: ignore[override]
+            return []
+
+    quay.judge._predictions = Predictions(Short({}), quay.view.device, PredictorSettings(), quay.clock, Metrics())
+    with pytest.raises(NotYet, match="does not answer"):
+        await quay.verbs.filter(quay.args("p", *NAMES))
+
+
+@pytest.mark.looptime
+async def test_the_probe_tells_when_somebody_is_there(looptime: object) -> None:
+    """Away at first, then there: `reached` is set at the first answer, be it a refusal, and `up` follows every look."""
+    del looptime
+    answers: list[Exception | None] = [PredictorUnavailable("x"), MessageRefused("no such bundle"), PredictorUnavailable("x")]
+
+    async def reach() -> None:
+        error = answers.pop(0)
+        if error:
+            raise error
+
+    probe = PredictorProbe(reach, 5.0, Metrics())
+    seen = []
+    for _ in range(3):
+        await probe.look()
+        seen.append((probe.up, probe.reached.is_set()))
+    assert seen == [(False, False), (True, True), (False, True)]
