@@ -16,18 +16,26 @@ from stowplan_predictor.measuring import networks, noises, processes
 from stowplan_predictor.measuring.distributions import Distribution
 from stowplan_predictor.measuring.locks import machine_lock
 
-# Sessions of one pair at most: longer than single networks, so fewer.
-_MAX_ATTEMPTS: Final = 3
 # The tenant runs this much longer on both sides, so that the subject is never measured beside a silent one.
 _PAD_S: Final = 0.1
-# A window holds at least this many runs of the slower network.
-_MIN_RUNS: Final = 15
-_MIN_WINDOW_S: Final = 0.8
-_MAX_WINDOW_S: Final = 6.0
 # Alone after against alone before: beyond this the machine itself changed in between.
 _MAX_DRIFT: Final = 0.05
 # Time for a command to reach both processes before the window begins.
 _LEAD_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PairRules:
+    """How long a pair is looked at; the defaults keep one pair of fast networks within about 5 s a session."""
+
+    max_attempts: int = 3
+    """Sessions: they are longer than sample sets of single networks, so fewer."""
+    min_runs: int = 15
+    """Of the slower network, beside the other."""
+    min_window_s: float = 0.8
+    max_window_s: float = 6.0
+    alone_min_s: float = 0.5
+    alone_max_s: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ def measure_pair(
     slices: tuple[Slice, Slice],
     input_shapes: tuple[Mapping[str, tuple[int, ...]], Mapping[str, tuple[int, ...]]] = ({}, {}),
     *,
+    rules: PairRules | None = None,
     wait_s: float = 600.0,
     on_wait: Callable[[str], None] | None = None,
 ) -> PairMeasurement:
@@ -74,6 +83,7 @@ def measure_pair(
         RuntimeRefused: the runtime cannot run one of them.
         MeasurementError: the machine has too few cores for both.
     """
+    rules = rules or PairRules()
     first_cores, second_cores = (processes.cores_of(part) for part in slices)
     if len(processes.placed_cpus(first_cores + second_cores)) < first_cores + second_cores:
         raise MeasurementError(f"{slices[0]} beside {slices[1]} needs {first_cores + second_cores} cores; measure this pair on a larger machine")
@@ -88,19 +98,19 @@ def measure_pair(
         for worker in workers:
             worker.ask("warm_up", timeout_s=120, min_runs=3, min_s=0.15)
         sets: list[dict[str, Any]] = []
-        while len(sets) < _MAX_ATTEMPTS:
-            sets.append(_session(workers))
+        while len(sets) < rules.max_attempts:
+            sets.append(_session(workers, rules))
             if sets[-1]["disturbance"] <= 1.0:
                 break
         best = min(sets, key=lambda taken: float(taken["disturbance"]))
         return PairMeasurement(best["halves"], best["foreign"], best["steal"], len(sets), best["disturbance"] > 1.0, processes.now_utc())
 
 
-def _session(workers: tuple[processes.Worker, processes.Worker]) -> dict[str, Any]:
-    before = [_alone(worker) for worker in workers]
+def _session(workers: tuple[processes.Worker, processes.Worker], rules: PairRules) -> dict[str, Any]:
+    before = [_alone(worker, rules) for worker in workers]
     slower_ms = max(networks.distribution_of(taken).median_ms for taken in before)
     # Beside each other both may take twice as long; the window must still hold enough runs.
-    window_s = min(_MAX_WINDOW_S, max(_MIN_WINDOW_S, 2 * _MIN_RUNS * slower_ms / 1e3))
+    window_s = min(rules.max_window_s, max(rules.min_window_s, 2 * rules.min_runs * slower_ms / 1e3))
     times = noises.cpu_times()
     own_before = time.process_time()
     start_at = time.monotonic() + _LEAD_S + _PAD_S
@@ -109,7 +119,7 @@ def _session(workers: tuple[processes.Worker, processes.Worker]) -> dict[str, An
     beside = [worker.hear("sample", timeout_s=window_s * 3 + 60) for worker in workers]
     own_s = sum(taken["own_s"] for taken in beside) + time.process_time() - own_before
     together = noises.noise_between(times, noises.cpu_times(), own_s)
-    after = [_alone(worker) for worker in workers]
+    after = [_alone(worker, rules) for worker in workers]
     halves = tuple(
         PairHalf(
             networks.distribution_of(before[side]),
@@ -129,5 +139,5 @@ def _session(workers: tuple[processes.Worker, processes.Worker]) -> dict[str, An
     }
 
 
-def _alone(worker: processes.Worker) -> dict[str, Any]:
-    return worker.ask("sample", timeout_s=60, min_runs=10, min_s=0.5, max_s=4.0)
+def _alone(worker: processes.Worker, rules: PairRules) -> dict[str, Any]:
+    return worker.ask("sample", timeout_s=60, min_runs=10, min_s=rules.alone_min_s, max_s=rules.alone_max_s)
