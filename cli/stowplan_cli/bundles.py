@@ -34,8 +34,10 @@ def bundle(
 def _print(console: "Console", document: Mapping[str, Any]) -> None:
     console.print(f"{document['name']} {document['version']}\nfor {document['runtime']}, {len(document['files'])} files, unaltered", markup=False)
     for heading in ("errors", "provenance"):
-        console.print(f"\n{heading}", markup=False)
-        outputs.print_rows(console, ["WHAT", "VALUE"], [[path, text] for path, text in leaves(document.get(heading, {}))], left=2)
+        rows = [[path, text] for path, text in leaves(document[heading])]
+        console.print(f"\n{heading}{'' if rows else ': none stated'}", markup=False)
+        if rows:
+            outputs.print_rows(console, ["WHAT", "VALUE"], rows, left=2)
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:

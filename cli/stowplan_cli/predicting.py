@@ -45,7 +45,7 @@ def predict(
     wanted = questions.parsed_slices(slices, desk.device)
     answers = ask(desk, wanted)
     document = {**desk.document, "predictions": [prediction(part, answer) for part, answer in zip(wanted, answers, strict=True)]}
-    outputs.emit(document, output, lambda console: _print(console, document))
+    outputs.emit(document, output, lambda console: _print(console, document, answers))
     if any(item["unknown"] is not None for item in document["predictions"]):
         raise typer.Exit(exits.CANNOT_JUDGE)
 
@@ -73,7 +73,7 @@ def prediction(part: "Slice", answer: "Answer") -> dict[str, Any]:
     }
 
 
-def _print(console: "Console", document: dict[str, Any]) -> None:
+def _print(console: "Console", document: dict[str, Any], answers: list["Answer"]) -> None:
     model = document["model"]
     console.print(
         f"{model['operators']} operators in {model['kernels']} kernels, {outputs.counted(model['flops'])}FLOP, "
@@ -85,8 +85,11 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
     for item in document["predictions"]:
         latency = item["latencyMilliseconds"]
         if latency is None:
-            rows.append([item["slice"], item["basis"], "unknown", "", item["unknown"]])
+            rows.append([item["slice"], item["basis"], "unknown", "", ""])
         else:
             low, high = (outputs.milliseconds(latency[key]) for key in ("lower", "upper"))
             rows.append([item["slice"], item["basis"], outputs.milliseconds(latency["median"]), f"{low} to {high}", f"{latency['coverage']:.0%}"])
     outputs.print_rows(console, ["SLICE", "BASIS", "MEDIAN MS", "INTERVAL MS", "COVERAGE"], rows, left=2)
+    for item, answer in zip(document["predictions"], answers, strict=True):
+        if answer.message:
+            console.print(f"{item['slice']}: {item['unknown'] or answer.message}", markup=False)

@@ -16,8 +16,7 @@ PROCESSES: Final = (
     ("serve-extender", "stowplan_extender.__main__", "Serve the scheduler extender over HTTP."),
     ("operator", "stowplan_operator.__main__", "Run the operator of InferenceServices."),
     ("dataset", "stowplan_predictor.training.campaigns", "Measure a training data set on this machine."),
-    ("train", "stowplan_predictor.training.trainers", "Train a bundle from measured data sets."),
-    ("evaluate", "stowplan_predictor.training.evaluations", "Judge a bundle on held-out families."),
+    ("train", "stowplan_predictor.training.trainers", "Train a bundle from measured data, and judge it on held-out families."),
 )
 
 

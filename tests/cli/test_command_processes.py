@@ -1,0 +1,111 @@
+"""The commands as programs: what is imported, what goes to which stream, how they end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stowplan_cli import exits, processes
+from support.command_lines import Desk, Run
+
+PROGRAM = Path(sys.executable).parent / "stowplan"
+
+
+def program(*arguments: object, name: str = "stowplan") -> subprocess.CompletedProcess[str]:
+    """Runs an installed console script."""
+    return subprocess.run([PROGRAM.with_name(name), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Help starts at once: no numerics, no runtime, no cluster client is imported to print it."""
+    code = (
+        "import sys; sys.argv = ['stowplan', '--help']\n"
+        "from stowplan_cli.main import main\n"
+        "try: main()\n"
+        "finally: print('HEAVY', sorted({'numpy', 'onnx', 'onnxruntime', 'grpc', 'rich', 'yaml', 'kopf', 'kubernetes', 'torch', 'msgspec'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert "predict" in done.stdout
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_results_go_to_stdout_and_nothing_else_does(desk: Desk) -> None:
+    """A pipe gets pure JSON; no colours, no progress."""
+    done = program("predict", desk.model, *desk.options, "--slice", "cpu:1", "-o", "json")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["predictions"][0]["slice"] == "cpu:1"
+
+
+def test_a_pipe_gets_no_escape_sequences(desk: Desk) -> None:
+    """Tables are plain text where no terminal reads them."""
+    done = program("explain", desk.model, *desk.options)
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_statuses_are_those_of_the_contract(desk: Desk) -> None:
+    """0 done, 1 refused, 2 usage, 3 cannot judge; reasons on stderr, stdout empty where nothing was done."""
+    refused = program("predict", "nowhere.onnx", *desk.options)
+    usage = program("predict")
+    unknown = program("explain", desk.model, *desk.options, "--slice", "cpu:64")
+
+    assert (refused.returncode, usage.returncode, unknown.returncode) == (1, 2, 3)
+    assert refused.stdout == usage.stdout == unknown.stdout == ""
+    assert "Traceback" not in refused.stderr + usage.stderr + unknown.stderr
+    assert refused.stderr == "stowplan: nowhere.onnx: no such file; name an ONNX file\n"
+
+
+def test_kubectl_finds_it_as_a_plugin() -> None:
+    """`kubectl stowplan --version` runs the same program."""
+    done = program("--version", name="kubectl-stowplan")
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("stowplan ")
+
+
+def test_a_reader_that_leaves_is_no_error(desk: Desk) -> None:
+    """`stowplan explain ... | head -1` ends without a traceback."""
+    command = f"{PROGRAM} explain {desk.model} {' '.join(desk.options)} -o json | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in processes.PROCESSES])
+def test_every_process_has_help_of_its_own(run: Run, name: str) -> None:
+    """Options go to the module's own entry point, and help names the command."""
+    assert name in run("--help").stdout
+
+
+def test_settings_that_are_none_are_refused_by_the_process(tmp_path: Path) -> None:
+    """Arguments reach the process: a settings file that is not there is its error, status 1."""
+    done = program("serve-extender", "--settings", tmp_path / "nowhere.yaml")
+
+    assert done.returncode == 1
+    assert "nowhere.yaml" in done.stderr
+
+
+def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the operator's libraries are not installed, the message says what to install."""
+    for module in [name for name in sys.modules if name.split(".")[0] == "stowplan_operator"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "kopf", None)
+    outcome = run("operator", "--help")
+
+    assert outcome.status == 1
+    assert "pip install 'stowplan[operator]'" in outcome.stderr
+
+
+def test_every_optional_dependency_belongs_to_an_extra_that_exists() -> None:
+    """The extras that messages name are those of the distribution."""
+    import importlib.metadata
+
+    extras = set(importlib.metadata.metadata("stowplan").get_all("Provides-Extra") or [])
+
+    assert {exits.extra_of(module) for module in ("onnx", "aiohttp", "kopf", "torch.nn", "rich")} == {"predictor", "extender", "operator", "train", "cli"}
+    assert set(exits._EXTRAS) <= extras
+    assert exits.extra_of("stowplan_nowhere") is None
