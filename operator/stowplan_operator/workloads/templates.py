@@ -27,8 +27,8 @@ def on_rung(template: Mapping[str, Any], service: str, rung: Rung) -> dict[str, 
     metadata["annotations"] = {**(metadata.get("annotations") or {}), keys.SLICE_CLASS_ANNOTATION: str(rung.candidate.slice_class)}
     spec = result["spec"]
     spec["schedulerName"] = keys.SCHEDULER_NAME
-    # The scheduler's preemption does not ask extenders: it would evict pods for a place that is then refused.
-    spec["preemptionPolicy"] = "Never"
+    # No preemptionPolicy: the API server takes it from the pod's PriorityClass and refuses any other (admission plug-in Priority). That our
+    # pods preempt nobody is the scheduler's configuration: its dry run asks no extender, so its plug-in DefaultPreemption is off.
     _give_slice(spec["containers"][0], rung)
     return result
 
