@@ -105,6 +105,8 @@ def scheduler_configuration(scheduler_name: str, kubeconfig: Path, extender_url:
     }
     if extender_url is not None:
         configuration["percentageOfNodesToScore"] = 100  # a selective filter must see every node
+        # The preemption dry run does not ask extenders: it would evict pods for a place that is then refused.
+        configuration["profiles"][0]["plugins"] = {"postFilter": {"disabled": [{"name": "DefaultPreemption"}]}}
         configuration["extenders"] = [
             {
                 "urlPrefix": extender_url,

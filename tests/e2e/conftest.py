@@ -34,7 +34,7 @@ def made_up_device(name: str, speed: float) -> CpuDevice:
 @pytest.fixture(scope="session")
 def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
     """Two made-up devices, described to the cluster by a ConfigMap; the CRD is there too."""
-    described = {device.name: device for device in (made_up_device("made-up-quick", 1.0), made_up_device("made-up-slow", 0.25))}
+    described = {str(device.name): device for device in (made_up_device("made-up-quick", 1.0), made_up_device("made-up-slow", 0.25))}
     controlplane.kubectl("apply", "-f", str(CRD))
     controlplane.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
     data = {f"{name}.json": descriptors.write_device(device).decode() for name, device in described.items()}
@@ -61,6 +61,12 @@ def extender(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_
 
 
 @pytest.fixture(scope="session")
+def operator(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int) -> None:  # noqa: ARG001 -- the CRD must be there first
+    """The operator, running."""
+    components.start_operator(controlplane, predictor_port)
+
+
+@pytest.fixture(scope="session")
 def wiretap(extender_url: str, extender: Extender) -> Iterator[Wiretap]:
     """Between the scheduler and the extender."""
     with tapping(int(extender_url.rpartition(":")[2]), extender.port) as tap:
@@ -68,9 +74,21 @@ def wiretap(extender_url: str, extender: Extender) -> Iterator[Wiretap]:
 
 
 @pytest.fixture
-def stage(controlplane: Cluster, devices: Mapping[str, CpuDevice], wiretap: Wiretap, extender: Extender, predictor_port: int) -> Iterator[Stage]:
+def stage(  # noqa: PLR0917 -- fixtures are given by name
+    controlplane: Cluster,
+    devices: Mapping[str, CpuDevice],
+    wiretap: Wiretap,
+    extender: Extender,
+    operator: None,  # noqa: ARG001 -- runs beside
+    predictor_port: int,
+) -> Iterator[Stage]:
     """A stage for one test; whatever the test saw, the cluster's promises are audited at its end."""
-    with own_namespace(controlplane, "e2e") as namespace:
-        yield Stage(controlplane, namespace, wiretap, extender, predictor_port, devices)
-        broken = audit(controlplane)
+    nodes: list[str] = []
+    try:
+        with own_namespace(controlplane, "e2e") as namespace:
+            yield Stage(controlplane, namespace, wiretap, extender, predictor_port, devices, nodes)
+            broken = audit(controlplane)
+    finally:
+        if nodes:
+            controlplane.kubectl("delete", "node", "--ignore-not-found", "--timeout=20s", *nodes)
     assert broken == []

@@ -1,5 +1,6 @@
 """The audit that follows every end-to-end test notices what it is there to notice."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ BOUND = {
 SERVICE = {"metadata": {"name": "s", "namespace": "t", "generation": 1}, "spec": {"slo": {"latencyMilliseconds": 10}}, "status": {"conditions": []}}
 
 
-def pod(name: str = "p", node: str | None = "n", annotations: dict[str, str] = BOUND, **limits: str) -> dict[str, Any]:
-    """A pod of ours with those limits (`cpu`, or any other name)."""
-    resources = {"limits": {keys.MARKER_RESOURCE: "1", "cpu": "1"} | limits}
+def pod(name: str = "p", node: str | None = "n", annotations: Mapping[str, str] = BOUND, limits: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A pod of ours with those limits beside a core."""
+    resources = {"limits": {keys.MARKER_RESOURCE: "1", "cpu": "1", **(limits or {})}}
     metadata = {"name": name, "namespace": "t", "labels": {keys.SERVICE_LABEL: "s"}, "annotations": dict(annotations)}
     return {"metadata": metadata, "spec": {"nodeName": node, "containers": [{"resources": resources}]}, "status": {"phase": "Running"}}
 
@@ -37,8 +38,8 @@ def test_a_sound_cluster_passes() -> None:
     ("pods", "said"),
     [
         ([pod("a"), pod("b"), pod("c")], "promised 3 cpu and has 2"),
-        ([pod("a", **{"nvidia.com/mig-1g.10gb": "1"}), pod("b", **{"nvidia.com/mig-1g.10gb": "1"})], "promised 2 nvidia.com/mig-1g.10gb and has 1"),
-        ([pod(memory="1025Mi")], "memory"),
+        ([pod("a", limits={"nvidia.com/mig-1g.10gb": "1"}), pod("b", limits={"nvidia.com/mig-1g.10gb": "1"})], "promised 2 nvidia.com/mig-1g.10gb and has 1"),
+        ([pod(limits={"memory": "1025Mi"})], "memory"),
         ([pod(annotations={keys.SLICE_CLASS_ANNOTATION: "made-up/cpu:1"})], "bound without"),
         ([pod(annotations=BOUND | {keys.BOUND_SLICE_ANNOTATION: "made-up/cpu:2"})], "was to have slice"),
         ([pod(annotations=BOUND | {keys.SLICE_CLASS_ANNOTATION: "other/cpu:1", keys.BOUND_SLICE_ANNOTATION: "other/cpu:1"})], "whose device is made-up"),

@@ -21,7 +21,7 @@ _POLL_S = 0.05
 _serial = itertools.count(1)
 
 
-def wait_until(predicate: Callable[[], Found], timeout_s: float, message: str | Callable[[], str]) -> Found:
+def wait_until(predicate: Callable[[], Found | None], timeout_s: float, message: str | Callable[[], str]) -> Found:
     """Looks again and again until the predicate answers something true, and answers that.
 
     Raises:

@@ -90,5 +90,5 @@ def _exactly(milliseconds: float) -> pb.LatencyInterval:
     return pb.LatencyInterval(median_ms=milliseconds, lower_ms=milliseconds, upper_ms=milliseconds, coverage=0.9)
 
 
-def _unknown(reason: pb.UnknownReason, message: str) -> pb.Answer:
+def _unknown(reason: pb.UnknownReason.ValueType, message: str) -> pb.Answer:
     return pb.Answer(basis=pb.BASIS_UNKNOWN, unknown_reason=reason, message=message)

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,15 @@ class Stage:
     extender: Extender
     predictor_port: int
     devices: Mapping[str, CpuDevice]
+    nodes: list[str] = field(default_factory=list)
+    """Names of the nodes the test added; they go after the audit that follows it."""
+
+    def add_nodes(self, *nodes: Mapping[str, Any]) -> None:
+        """Adds nodes and waits until they are ready."""
+        names = [str(item["metadata"]["name"]) for item in nodes]
+        self.nodes.extend(names)
+        apply(self.cluster, *nodes)
+        self.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=20s", *(f"node/{name}" for name in names))
 
     def apply(self, *objects: str | Mapping[str, Any]) -> None:
         """Applies objects to the stage's namespace."""

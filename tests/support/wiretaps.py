@@ -36,29 +36,25 @@ class Wiretap:
         self.calls: list[Call] = []
         self._held: dict[tuple[str, str], threading.Event] = {}
 
-    def of(self, pod: str, verb: str | None = None) -> list[Call]:
-        """The calls about a pod, `namespace/name`."""
-        return [call for call in self.calls if call.pod == pod and verb in (None, call.verb)]
-
-    def about(self, namespace: str) -> list[Call]:
-        """The calls about pods of a namespace."""
-        return [call for call in self.calls if call.pod.startswith(f"{namespace}/")]
+    def about(self, namespace: str, verb: str | None = None) -> list[Call]:
+        """The calls about pods of a namespace, in the order they were answered."""
+        return [call for call in self.calls if call.pod.startswith(f"{namespace}/") and verb in (None, call.verb)]
 
     @contextmanager
-    def holding(self, verb: str, pod: str) -> Iterator[threading.Event]:
-        """Holds the next calls of that verb about that pod until the event is set, at most for a second and a half."""
-        gate = self._held[verb, pod] = threading.Event()
+    def holding(self, verb: str, namespace: str) -> Iterator[threading.Event]:
+        """Holds calls of that verb about pods of that namespace until the event is set, each at most for a second and a half."""
+        gate = self._held[verb, namespace] = threading.Event()
         try:
             yield gate
         finally:
             gate.set()
-            self._held.pop((verb, pod), None)
+            self._held.pop((verb, namespace), None)
 
     def pass_on(self, verb: str, body: bytes) -> bytes | None:
         """Forwards one call; None where nobody answers."""
         request = json.loads(body)
         pod = _pod_of(request)
-        gate = self._held.get((verb, pod))
+        gate = self._held.get((verb, pod.partition("/")[0]))
         if gate is not None:
             gate.wait(_HOLD_MAX_S)
         connection = http.client.HTTPConnection("127.0.0.1", self.target_port, timeout=5)
