@@ -16,8 +16,6 @@ DONE: Final = 0
 REFUSED: Final = 1
 USAGE: Final = 2
 CANNOT_JUDGE: Final = 3
-# As a shell reports a program that SIGINT ended.
-INTERRUPTED: Final = 130
 
 # Which extra brings a module that is not there.
 _EXTRAS: Final = {
@@ -65,8 +63,11 @@ def extra_of(module: str) -> str | None:
     return next((extra for extra, modules in _EXTRAS.items() if root in modules), None)
 
 
+def plain(message: str) -> str:
+    """A message that may quote hostile bytes: what is no character of the terminal's is escaped, control sequences too."""
+    return "".join(character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode() for character in message)
+
+
 def _exit(status: int, message: str) -> typer.Exit:
-    # A message may quote hostile bytes: what is no character of the terminal's is escaped, control sequences too.
-    plain = "".join(character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode() for character in message)
-    sys.stderr.write(f"stowplan: {plain}\n")
+    sys.stderr.write(f"stowplan: {plain(message)}\n")
     return typer.Exit(status)

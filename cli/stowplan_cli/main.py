@@ -4,7 +4,6 @@ Modules of commands import nothing heavy: `stowplan --help` starts in a fraction
 """
 
 import importlib
-import importlib.util
 import sys
 from importlib.metadata import version
 from typing import Annotated, Final
@@ -44,9 +43,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for theme in THEMES:
-        # Placing is written by others at this moment.
-        if theme != "placing" or importlib.util.find_spec(f"stowplan_cli.{theme}"):
-            importlib.import_module(f"stowplan_cli.{theme}").register(app)
+        importlib.import_module(f"stowplan_cli.{theme}").register(app)
     return app
 
 

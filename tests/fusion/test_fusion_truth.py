@@ -74,3 +74,16 @@ def test_a_broken_optimised_model_is_refused() -> None:
 
     with pytest.raises(ModelUnreadable, match="optimised model"):
         read_truth(make.graph(), b"\xff\xfe not a model")
+
+
+def test_names_that_are_not_unique_own_nothing() -> None:
+    """Two runtime nodes of one name cannot be told apart in a profile: neither is laid on an operator by that name; their edges are judged all the same."""
+    make = GraphMaker()
+    last = make.op("Exp", make.op("Sqrt", make.input(4)))
+    nodes = [onnx.helper.make_node("Sqrt", ["in0"], ["t0"]), onnx.helper.make_node("Exp", ["t0"], [last])]
+    saved = onnx.helper.make_model(onnx.helper.make_graph(nodes, "saved", [], []))
+    truth = read_truth(make.graph(), saved.SerializeToString())
+
+    assert truth.owners == {}
+    assert truth.unmatched_nodes == ()
+    assert truth.edges == {(0, 1): EdgeTruth.APART}

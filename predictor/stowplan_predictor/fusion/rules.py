@@ -1,7 +1,8 @@
 """Rules: from operators to the kernels that ONNX Runtime 1.31 runs on CPU at ORT_ENABLE_ALL.
 
 The passes below are the runtime's graph transformers in the runtime's order; the data they work from is in `rule_tables`. What the runtime inserts of its own
-(reorders between layouts, reshapes around a Gemm, transposes it moves) has no operator here: its cost lies with the kernels beside it.
+(reorders between layouts, reshapes around a Gemm, transposes it moves) has no operator here: its cost lies with the kernels beside it. What it does because of
+values (it merges convolutions whose weights are equal, drops a multiplication by one) is not seen: a graph holds no weights.
 """
 
 from heapq import heapify, heappop, heappush

@@ -6,6 +6,7 @@ the layout optimiser calls its nodes `<output>_nchwc` and their outputs `reorder
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +54,7 @@ class FusionTruth:
     edges: Mapping[tuple[int, int], EdgeTruth]
     """By edge of the operator graph."""
     owners: Mapping[str, int]
-    """Operator that a runtime node does the work of, by the runtime node's name (inserted nodes: whom they serve)."""
+    """Operator that a runtime node does the work of, by the runtime node's name (inserted nodes: whom they serve). Names that are not unique are left out."""
     unmatched_nodes: tuple[str, ...]
     """Runtime nodes, `<type> <name>`, that belong to no operator."""
     runtime_nodes: int
@@ -102,28 +103,32 @@ class _Reading:
         self.names = sorted(((op.name, op.index) for op in graph.operators if op.name), key=lambda item: -len(item[0]))
         self.by_name = dict(self.names)
         self.materialised: set[str] = set()
-        self.owners: dict[str, int] = {}
+        self.found: dict[int, int] = {}
+        """Operator by position of the runtime node."""
 
     def truth(self) -> FusionTruth:
-        served: dict[str, int] = {}
-        unresolved = []
-        for node in self.nodes:
-            index = self._operator(node)
-            if index is None:
-                unresolved.append(node)
-                continue
-            self.owners[node.name] = index
-            served.update(dict.fromkeys(node.output, index))
-        for node in unresolved:
-            index = None if node.op_type in _INSERTED else self._fed(node)
-            if index is not None:
-                self.owners[node.name] = index
-                served.update(dict.fromkeys(node.output, index))
-        for node in unresolved:
-            if node.name not in self.owners:
-                self._serve(node, served)
-        unmatched = tuple(f"{node.op_type} {node.name}" for node in self.nodes if node.name not in self.owners)
-        return FusionTruth({edge: self._edge(edge) for edge in self.graph.edges}, self.owners, unmatched, len(self.nodes))
+        for position, node in enumerate(self.nodes):
+            self._note(position, self._operator(node))
+        rest = [position for position in range(len(self.nodes)) if position not in self.found]
+        for position in rest:
+            if self.nodes[position].op_type not in _INSERTED:
+                self._note(position, self._fed(self.nodes[position]))
+        for position in rest:
+            if position not in self.found:
+                self._note(position, self._served(self.nodes[position]))
+        unmatched = tuple(f"{node.op_type} {node.name}" for position, node in enumerate(self.nodes) if position not in self.found)
+        return FusionTruth({edge: self._edge(edge) for edge in self.graph.edges}, self._owners(), unmatched, len(self.nodes))
+
+    def _note(self, position: int, operator: int | None) -> None:
+        if operator is not None:
+            self.found[position] = operator
+
+    def _owners(self) -> dict[str, int]:
+        """By name; a name that several nodes carry (an empty one, mostly) owns nothing: a profile could not be laid on it."""
+        counts = Counter(node.name for node in self.nodes)
+        return {
+            self.nodes[position].name: index for position, index in self.found.items() if counts[self.nodes[position].name] == 1 and self.nodes[position].name
+        }
 
     def _operator(self, node: onnx.NodeProto) -> int | None:
         """The operator that a runtime node does the work of; notes which tensor it writes."""
@@ -187,9 +192,9 @@ class _Reading:
 
     def _fed(self, node: onnx.NodeProto) -> int | None:
         """The operator whose result a resolved reader takes from a nameless node, by the place of the input."""
-        for other in self.nodes:
-            owner = self.owners.get(other.name)
-            if owner is None or not other.input or other.input[0] not in node.output:
+        for position, owner in self.found.items():
+            other = self.nodes[position]
+            if not other.input or other.input[0] not in node.output:
                 continue
             tensor = self.flow.resolve(self.graph.operators[owner].inputs[0])
             if tensor in self.graph.producers:
@@ -197,16 +202,15 @@ class _Reading:
                 return self.graph.producers[tensor]
         return None
 
-    def _serve(self, node: onnx.NodeProto, served: Mapping[str, int]) -> None:
-        """An inserted node goes with whoever reads it, else with whoever feeds it."""
-        for other in self.nodes:
-            if other.name in self.owners and set(node.output) & set(other.input):
-                self.owners[node.name] = self.owners[other.name]
-                return
-        for name in node.input:
-            if name in served:
-                self.owners[node.name] = served[name]
-                return
+    def _served(self, node: onnx.NodeProto) -> int | None:
+        """Whom an inserted node serves: who reads it, else who feeds it."""
+        for position, owner in self.found.items():
+            if set(node.output) & set(self.nodes[position].input):
+                return owner
+        for position, owner in self.found.items():
+            if set(node.input) & set(self.nodes[position].output):
+                return owner
+        return None
 
     def _edge(self, edge: tuple[int, int]) -> EdgeTruth:
         left, right = (self.graph.operators[index] for index in edge)
