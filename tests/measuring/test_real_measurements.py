@@ -77,11 +77,11 @@ def test_a_fractional_slice_is_throttled() -> None:
 @_needs_two_cores
 def test_a_pair_has_both_directions() -> None:
     """Each of the two is measured alone and beside the other."""
-    rules = pairs.PairRules(max_attempts=1, min_window_s=0.1, alone_min_s=0.05)
+    rules = pairs.PairRules(rounds=3, budget_s=0.1, min_window_s=0.1, alone_min_s=0.05)
     measured = pairs.measure_pair((_network(), _network(4)), (parse_slice("cpu:1"), parse_slice("cpu:1")), rules=rules)
 
     assert len(measured.halves) == 2
-    assert all(half.ratio > 0 and half.alone.runs >= 10 and half.beside.runs >= 10 for half in measured.halves)
+    assert all(half.ratio > 0 and half.alone.runs >= 8 and half.beside.runs >= 10 and half.spread >= 0 for half in measured.halves)
 
 
 @_needs_two_cores

@@ -24,7 +24,7 @@ class LoadRules:
 
     max_s: float = 14.0
     """Of one state: requests are as many as fit."""
-    max_requests: int = 3000
+    max_requests: int = 2000
     """More do not make a p95 much surer."""
     closed_runs: int = 150
     """Round trips that the service time is taken from."""

@@ -1,12 +1,14 @@
 """Two networks side by side: each in its own process on its own cores, back to back, against itself alone moments before and after.
 
-What they share is the last cache and the memory bandwidth. The degradation is a ratio taken within one session, so that slow drifts of the machine drop out.
+What they share is the last cache and the memory bandwidth (and, on a virtual machine, whatever the host makes of its cores). The degradation is a ratio taken
+within one round of alone, beside, alone, so that slow drifts of the machine drop out; the median of several rounds counts, so that one odd round does too.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median_low, quantiles
 from typing import Any, Final
 
 from stowplan_fleet.slices import Slice
@@ -18,40 +20,42 @@ from stowplan_predictor.measuring.locks import machine_lock
 
 # The tenant runs this much longer on both sides, so that the subject is never measured beside a silent one.
 _PAD_S: Final = 0.1
-# Alone after against alone before: beyond this the machine itself changed in between.
-_MAX_DRIFT: Final = 0.05
+# Upper quartile of the ratios less the lower one, over rounds: beyond this the rounds do not tell one story.
+_MAX_SPREAD: Final = 0.10
+# Quartiles of fewer ratios mean nothing.
+_LEAST_ROUNDS: Final = 3
 # Time for a command to reach both processes before the window begins.
 _LEAD_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class PairRules:
-    """How long a pair is looked at; the defaults keep one pair of fast networks within about 5 s a session."""
+    """How long a pair is looked at; the defaults take about 1.5 s a round for fast networks."""
 
-    max_attempts: int = 3
-    """Sessions: they are longer than sample sets of single networks, so fewer."""
-    min_runs: int = 15
+    rounds: int = 7
+    budget_s: float = 12.0
+    """No round is begun after it, once there are three."""
+    min_runs: int = 10
     """Of the slower network, beside the other."""
-    min_window_s: float = 0.8
-    max_window_s: float = 6.0
-    alone_min_s: float = 0.5
-    alone_max_s: float = 4.0
+    min_window_s: float = 0.4
+    max_window_s: float = 4.0
+    alone_min_s: float = 0.2
+    alone_max_s: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class PairHalf:
-    """One of the two, alone and beside the other."""
+    """One of the two, alone and beside the other; distributions are those of the round with the median ratio."""
 
     alone: Distribution
     """Of the window before."""
     beside: Distribution
     drift: float
-    """Median alone after over median alone before."""
-
-    @property
-    def ratio(self) -> float:
-        """Degradation: median beside over median alone (the mean of before and after)."""
-        return self.beside.median_ms / (self.alone.median_ms * (1.0 + self.drift) / 2.0)
+    """Median alone after over median alone before, in that round."""
+    ratio: float
+    """Degradation: median beside over median alone (the mean of before and after); the median over rounds."""
+    spread: float
+    """Upper quartile of the ratios less the lower one, over rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,11 @@ class PairMeasurement:
 
     halves: tuple[PairHalf, PairHalf]
     foreign_share: float
+    """Mean over rounds."""
     steal_share: float
-    attempts: int
+    rounds: int
     noisy: bool
+    """True where others disturbed the rounds, or the rounds differ too much."""
     measured_at: str
 
 
@@ -97,47 +103,40 @@ def measure_pair(
         workers = (first, second)
         for worker in workers:
             worker.ask("warm_up", timeout_s=120, min_runs=3, min_s=0.15)
-        sets: list[dict[str, Any]] = []
-        while len(sets) < rules.max_attempts:
-            sets.append(_session(workers, rules))
-            if sets[-1]["disturbance"] <= 1.0:
-                break
-        best = min(sets, key=lambda taken: float(taken["disturbance"]))
-        return PairMeasurement(best["halves"], best["foreign"], best["steal"], len(sets), best["disturbance"] > 1.0, processes.now_utc())
+        began = time.monotonic()
+        rounds = [_round(workers, rules)]
+        while len(rounds) < rules.rounds and (len(rounds) < _LEAST_ROUNDS or time.monotonic() - began < rules.budget_s):
+            rounds.append(_round(workers, rules))
+    halves = (_half([taken["sides"][0] for taken in rounds]), _half([taken["sides"][1] for taken in rounds]))
+    noise = noises.Noise(fmean(taken["noise"].foreign_share for taken in rounds), fmean(taken["noise"].steal_share for taken in rounds))
+    noisy = not noise.acceptable or max(half.spread for half in halves) > _MAX_SPREAD
+    return PairMeasurement(halves, noise.foreign_share, noise.steal_share, len(rounds), noisy, processes.now_utc())
 
 
-def _session(workers: tuple[processes.Worker, processes.Worker], rules: PairRules) -> dict[str, Any]:
+def _half(rounds: Sequence[tuple[Distribution, Distribution, Distribution]]) -> PairHalf:
+    """The middle of several rounds of one network."""
+    ratios = [2.0 * beside.median_ms / (before.median_ms + after.median_ms) for before, beside, after in rounds]
+    middle = ratios.index(median_low(ratios))
+    before, beside, after = rounds[middle]
+    lower, _, upper = quantiles(ratios, n=4, method="inclusive")
+    return PairHalf(before, beside, after.median_ms / before.median_ms, ratios[middle], upper - lower)
+
+
+def _round(workers: tuple[processes.Worker, processes.Worker], rules: PairRules) -> dict[str, Any]:
+    times, own_before = noises.cpu_times(), time.process_time()
     before = [_alone(worker, rules) for worker in workers]
     slower_ms = max(networks.distribution_of(taken).median_ms for taken in before)
     # Beside each other both may take twice as long; the window must still hold enough runs.
     window_s = min(rules.max_window_s, max(rules.min_window_s, 2 * rules.min_runs * slower_ms / 1e3))
-    times = noises.cpu_times()
-    own_before = time.process_time()
     start_at = time.monotonic() + _LEAD_S + _PAD_S
     for worker in workers:
         worker.tell("sample", min_runs=0, min_s=0, max_s=0, start_at=start_at, stop_at=start_at + window_s, pad_s=_PAD_S)
     beside = [worker.hear("sample", timeout_s=window_s * 3 + 60) for worker in workers]
-    own_s = sum(taken["own_s"] for taken in beside) + time.process_time() - own_before
-    together = noises.noise_between(times, noises.cpu_times(), own_s)
     after = [_alone(worker, rules) for worker in workers]
-    halves = tuple(
-        PairHalf(
-            networks.distribution_of(before[side]),
-            networks.distribution_of(beside[side]),
-            networks.distribution_of(after[side]).median_ms / networks.distribution_of(before[side]).median_ms,
-        )
-        for side in (0, 1)
-    )
-    foreign = max([together.foreign_share, *(taken["foreign_share"] for taken in (*before, *after))])
-    steal = max([together.steal_share, *(taken["steal_share"] for taken in (*before, *after))])
-    drift = max(abs(half.drift - 1.0) for half in halves)
-    return {
-        "halves": halves,
-        "foreign": foreign,
-        "steal": steal,
-        "disturbance": max(foreign / noises.LIMIT, steal / noises.LIMIT, drift / _MAX_DRIFT),
-    }
+    own_s = sum(taken["own_s"] for taken in (*before, *beside, *after)) + time.process_time() - own_before
+    sides = [tuple(networks.distribution_of(taken[side]) for taken in (before, beside, after)) for side in (0, 1)]
+    return {"sides": sides, "noise": noises.noise_between(times, noises.cpu_times(), own_s)}
 
 
 def _alone(worker: processes.Worker, rules: PairRules) -> dict[str, Any]:
-    return worker.ask("sample", timeout_s=60, min_runs=10, min_s=rules.alone_min_s, max_s=rules.alone_max_s)
+    return worker.ask("sample", timeout_s=60, min_runs=8, min_s=rules.alone_min_s, max_s=rules.alone_max_s)

@@ -76,6 +76,7 @@ class Measured:
 
         With `stop_at`, runs from `start_at - pad_s` to `stop_at + pad_s` (monotonic seconds, which processes share) and keeps what began and ended in between.
         """
+        own_entered = time.process_time()
         run, names, feeds, durations = self.session.run, self.outputs, self.feeds, []
         gc.collect()
         gc.disable()
@@ -104,7 +105,7 @@ class Measured:
         noise = noises.noise_between(before, after, own_s)
         return {
             "distribution": {name: getattr(described, name) for name in distributions.Distribution.__dataclass_fields__},
-            "foreign_share": noise.foreign_share, "steal_share": noise.steal_share, "own_s": own_s,
+            "foreign_share": noise.foreign_share, "steal_share": noise.steal_share, "own_s": time.process_time() - own_entered,
         }  # fmt: skip
 
     def profile(self, *, folder: str, runs: int, max_s: float, save_optimized: bool = True) -> dict[str, Any]:

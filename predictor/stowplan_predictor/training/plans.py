@@ -47,14 +47,16 @@ class Task:
         return "__".join([*parts, str(self.repeat)])
 
 
-def _breadth_first(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """The first variant of each model, models of a family taken in turns; then the other variants."""
+def _breadth_first(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry], list[Entry]]:
+    """The first variant of each family's first model, of its other models (families taken in turns), and all other variants."""
     models: dict[str, dict[str, list[Entry]]] = {}
     for entry in entries:
         models.setdefault(entry.family, {}).setdefault(entry.model, []).append(entry)
     ranked = [(rank, variants) for family in models.values() for rank, variants in enumerate(family.values())]
     ranked.sort(key=lambda item: item[0])
-    return [variants[0] for _, variants in ranked], [entry for _, variants in ranked for entry in variants[1:]]
+    families = [variants[0] for rank, variants in ranked if rank == 0]
+    others = [variants[0] for rank, variants in ranked if rank > 0]
+    return families, others, [entry for _, variants in ranked for entry in variants[1:]]
 
 
 def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -67,7 +69,7 @@ def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
 def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
     """Every task of a campaign over these networks, most wanted first; tasks about networks that are not among them are left out."""
     names = {entry.name for entry in entries}
-    first, other = _breadth_first(entry for entry in entries if entry.split == "zoo")
+    families, models, variants = _breadth_first(entry for entry in entries if entry.split == "zoo")
     light = [entry for entry in entries if entry.split == "light"]
     random = [entry for entry in entries if entry.split == "random"]
 
@@ -80,9 +82,9 @@ def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
     pairs = [Task("pair", one, "cpu:1", tenant=two, tenant_slice="cpu:1") for one, two in pairs_of(named(_PAIRED))]
     loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
     fractional = [Task("network", name, _FRACTIONAL) for name in named(_HALVED)]
-    # The noise floor: every third network once more, long after the first time.
-    retests = networks([*light[::3], *first[::5], *random[::12]], repeat=1)
+    # The noise floor: a part of everything once more, minutes after the first time.
+    retests = networks([*light[::3], *families[::5]], repeat=1)
     return (
-        *networks(light), *networks(first), *pairs[:20], *loads, *networks(random[: len(random) // 2]), *retests, *fractional, *networks(other),
-        *pairs[20:], *networks(random[len(random) // 2 :]),
+        *networks(light), *networks(families), *retests, *loads, *pairs[:20], *fractional, *networks(random[: len(random) // 2]), *pairs[20:40],
+        *networks(models), *pairs[40:], *networks(variants), *networks(random[len(random) // 2 :]),
     )  # fmt: skip

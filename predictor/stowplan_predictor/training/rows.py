@@ -133,20 +133,22 @@ class PairRow:
     tenant: str
     tenant_slice: str
     alone_ms: float
-    """Median, taken in the same session as `beside_ms`."""
+    """Median, moments before `beside_ms`."""
     beside_ms: float
     """Median while the tenant ran without pause."""
     ratio: float
-    """`beside_ms / alone_ms`: the degradation; 1 is none."""
+    """The degradation: beside over alone (before and after), the median over rounds; 1 is none."""
     beside_p95_ms: float
     alone_p95_ms: float
     runs_alone: int
     runs_beside: int
     drift: float
     """Alone after over alone before; far from 1 means that the machine changed in between."""
+    spread: float
+    """Upper quartile of the ratios less the lower one, over rounds: how sure `ratio` (their median) is."""
     foreign_share: float
     steal_share: float
-    attempts: int
+    rounds: int
     noisy: bool
     measured_at: str
 
