@@ -3,45 +3,29 @@
 from collections.abc import Iterator, Mapping
 
 import pytest
+import yaml
 from controlplane_clusters import Cluster, free_ports
 from stowplan_fleet import descriptors, keys
-from stowplan_fleet.devices import CoreThroughput, CpuDevice
-from stowplan_fleet.slices import DeviceName
+from stowplan_fleet.devices import CpuDevice
 from support import components, lawful_predictors
 from support.audits import audit
 from support.components import CRD, SYSTEM_NAMESPACE, Extender
 from support.controlplane import apply, own_namespace
-from support.stages import Stage
+from support.stages import EXAMPLES, Stage
 from support.wiretaps import Wiretap, tapping
-
-
-def made_up_device(name: str, speed: float) -> CpuDevice:
-    """A CPU nobody measured: a server core of 2023 with AVX-512 in round numbers, times a speed."""
-    return CpuDevice(
-        name=DeviceName(name),
-        model="made up for tests",
-        isa=("avx", "avx2", "avx512_vnni", "avx512bw", "avx512dq", "avx512f", "avx512vl", "fma"),
-        cores=4,
-        l1d_bytes=32 << 10,
-        l2_bytes=1 << 20,
-        l3_bytes=32 << 20,
-        throughputs=tuple(CoreThroughput(cores, speed * 100e9 * cores, speed * 15e9 * cores) for cores in (1, 2)),
-        dispatch_us={},
-        fabricated=True,
-    )
 
 
 @pytest.fixture(scope="session")
 def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
-    """Two made-up devices, described to the cluster by a ConfigMap; the CRD is there too."""
-    described = {str(device.name): device for device in (made_up_device("made-up-quick", 1.0), made_up_device("made-up-slow", 0.25))}
+    """The made-up devices of the examples, described to the cluster by their ConfigMap; the CRD is there too."""
     controlplane.kubectl("apply", "-f", str(CRD))
     controlplane.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
-    data = {f"{name}.json": descriptors.write_device(device).decode() for name, device in described.items()}
-    metadata = {"name": "devices", "namespace": SYSTEM_NAMESPACE, "labels": {keys.DESCRIPTORS_LABEL: "true"}}
+    snapshot = yaml.safe_load((EXAMPLES / "cluster.yaml").read_text())
+    (described,) = (item for item in snapshot["items"] if keys.DESCRIPTORS_LABEL in item["metadata"].get("labels", {}))
     apply(controlplane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}})
-    apply(controlplane, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-    return described
+    metadata = {"name": "devices", "namespace": SYSTEM_NAMESPACE, "labels": described["metadata"]["labels"]}
+    apply(controlplane, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": described["data"]})
+    return {key.removesuffix(".json"): descriptors.read_device(text.encode(), key) for key, text in described["data"].items()}
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ from support.components import Extender
 from support.controlplane import apply, condition_of, events_of, wait_until
 from support.wiretaps import Wiretap
 
-MODELS = Path(__file__).resolve().parents[2] / "examples" / "models"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+MODELS = EXAMPLES / "models"
 RUNTIME = "onnxruntime-cpu"
 
 
