@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from stowplan_operator.reconciling.queues import Handle, WorkQueue
 
-pytestmark = [pytest.mark.looptime, pytest.mark.asyncio]
+pytestmark = pytest.mark.looptime
 
 
 @asynccontextmanager

@@ -1,0 +1,109 @@
+"""The chart: what helm renders, the API server takes; what a value may not be, helm refuses."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from controlplane_binaries import Binaries
+from controlplane_clusters import Cluster
+from controlplane_parts import scheduler_configuration
+from stowplan_extender.settings import ExtenderSettings
+from stowplan_fleet import settings
+from stowplan_operator.settings import OperatorSettings
+from stowplan_predictor.serving.settings import PredictorSettings
+
+pytestmark = pytest.mark.controlplane
+CHART = Path(__file__).resolve().parents[2] / "charts" / "stowplan"
+SYSTEM = "stowplan-system"
+Object = dict[str, Any]
+
+
+def helm(binaries: Binaries, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([binaries.path("helm"), *arguments], capture_output=True, text=True, check=False)
+
+
+def rendered(binaries: Binaries, *arguments: str) -> list[Object]:
+    run = helm(binaries, "template", "stowplan", str(CHART), "-n", SYSTEM, *arguments)
+    assert run.returncode == 0, run.stderr
+    return [item for item in yaml.safe_load_all(run.stdout) if item]
+
+
+def the(items: list[Object], kind: str, name: str) -> Object:
+    return next(item for item in items if (item["kind"], item["metadata"]["name"]) == (kind, name))
+
+
+def test_helm_finds_nothing_to_complain_about(controlplane_binaries: Binaries) -> None:
+    """`helm lint --strict` passes."""
+    run = helm(controlplane_binaries, "lint", "--strict", str(CHART))
+    assert run.returncode == 0, run.stdout
+
+
+def test_the_api_server_takes_everything(apiserver: Cluster) -> None:
+    """Every object that the chart renders is accepted by the real API server, its unknown fields refused."""
+    items = rendered(apiserver.binaries, "--set", "scheduler.replicas=2")
+    apiserver.kubectl("create", "namespace", SYSTEM)
+    try:
+        text = "\n---\n".join(map(json.dumps, items))
+        said = apiserver.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-", stdin=text)
+    finally:
+        apiserver.kubectl("delete", "namespace", SYSTEM, "--wait=false")
+    assert len(said.splitlines()) == len(items)
+
+
+@pytest.mark.parametrize("values", ["bogus=1", "scheduler.replicas=0", "logLevel=loud", "crds.enabled=maybe", "images.operator.digest=x"])
+def test_values_that_mean_nothing_are_refused(controlplane_binaries: Binaries, values: str) -> None:
+    """A misspelt or impossible value stops the installation instead of being ignored."""
+    run = helm(controlplane_binaries, "template", "stowplan", str(CHART), "--set", values)
+    assert run.returncode != 0
+    assert values.partition("=")[0].rpartition(".")[2] in run.stderr
+
+
+def test_the_scheduler_is_configured_as_in_our_tests(controlplane_binaries: Binaries) -> None:
+    """The configuration that the chart installs is the one that the end-to-end tests run, but for leader election and credentials."""
+    config = yaml.safe_load(the(rendered(controlplane_binaries), "ConfigMap", "stowplan-scheduler")["data"]["scheduler.yaml"])
+    tested = scheduler_configuration("stowplan", Path("unused"), "http://127.0.0.1:8089")
+    for varying in ("leaderElection", "clientConnection"):
+        tested.pop(varying)
+    assert {key: value for key, value in config.items() if key != "leaderElection"} == tested
+    assert config["leaderElection"] == {"leaderElect": True, "resourceName": "stowplan-scheduler", "resourceNamespace": SYSTEM}
+
+
+def test_every_container_is_hardened(controlplane_binaries: Binaries) -> None:
+    """No container may gain rights, write to its root, or run as root."""
+    for item in rendered(controlplane_binaries):
+        if item["kind"] != "Deployment":
+            continue
+        spec = item["spec"]["template"]["spec"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"], context["capabilities"]) == (False, True, {"drop": ["ALL"]})
+
+
+def test_every_variable_is_a_setting(controlplane_binaries: Binaries, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that the chart gives each process is one that the process accepts; a renamed setting fails here and not in a cluster."""
+    kinds: dict[str, type[Any]] = {"predictor": PredictorSettings, "operator": OperatorSettings, "extender": ExtenderSettings}
+    seen = set()
+    for item in rendered(controlplane_binaries):
+        if item["kind"] != "Deployment":
+            continue
+        for container in item["spec"]["template"]["spec"]["containers"]:
+            if container["name"] not in kinds:
+                continue
+            environment = {entry["name"]: entry.get("value", "from-the-field") for entry in container["env"]}
+            effective = settings.load(kinds[container["name"]], None, f"STOWPLAN_{container['name'].upper()}_", environment)
+            assert effective.log_level == "info"
+            seen.add(container["name"])
+    assert seen == set(kinds)
+
+
+def test_the_api_stays_when_the_chart_goes(controlplane_binaries: Binaries) -> None:
+    """The custom resource definition carries helm's keep policy, and is the raw file."""
+    found = the(rendered(controlplane_binaries), "CustomResourceDefinition", "inferenceservices.stowplan.dev")
+    assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert found == yaml.safe_load((CHART / "files" / "inferenceservices.yaml").read_text())
+    assert not [item for item in rendered(controlplane_binaries, "--set", "crds.enabled=false") if item["kind"] == "CustomResourceDefinition"]

@@ -1,0 +1,165 @@
+"""The InferenceService API against the real API server: what it takes, what it fills in, and what it says to what it does not take."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controlplane_clusters import Cluster
+from controlplane_errors import CommandFailed
+from stowplan_fleet.manifests import inferenceservices
+from stowplan_fleet.manifests.decoding import from_plain
+from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from support.controlplane import apply, own_namespace
+
+pytestmark = pytest.mark.controlplane
+CRD = Path(__file__).resolve().parents[2] / "charts" / "stowplan" / "files" / "inferenceservices.yaml"
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def namespace(apiserver: Cluster) -> Iterator[str]:
+    """A namespace where the API is served."""
+    apiserver.kubectl("apply", "-f", str(CRD))
+    apiserver.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+    with own_namespace(apiserver, "api") as name:
+        yield name
+
+
+def minimal() -> Object:
+    return {
+        "apiVersion": "stowplan.dev/v1alpha1",
+        "kind": "InferenceService",
+        "metadata": {"name": "net"},
+        "spec": {
+            "model": {"uri": "configmap://net-graph/model.onnx"},
+            "slo": {"latencyMilliseconds": 50},
+            "load": {"requestsPerSecond": 40},
+            "template": {"spec": {"containers": [{"name": "server", "image": "localhost/server:1"}]}},
+        },
+    }
+
+
+def with_(path: str, value: object, base: Object | None = None) -> Object:
+    """The minimal object with one field set, by its dotted path; numbers are positions."""
+    result = copy.deepcopy(base or minimal())
+    *parents, last = path.split(".")
+    place: Any = result
+    for part in parents:
+        place = place[int(part)] if part.isdigit() else place.setdefault(part, {})
+    place[last] = value
+    return result
+
+
+FULL = minimal() | {"metadata": {"name": "full"}}
+FULL["spec"] = {
+    "model": {
+        "uri": "configmap://net-graph/model.onnx",
+        "digest": "sha256:" + "0" * 64,
+        "runtime": "onnxruntime-cpu",
+        "inputShapes": {"x": [1, 3, 224, 224], "scalar": []},
+        "precision": "float32",
+    },
+    "slo": {"latencyMilliseconds": 50, "percentile": 99},
+    "load": {"requestsPerSecond": 40, "payloadInstances": 2},
+    "server": {"type": "triton", "concurrency": 2, "maxBatch": 4},
+    "replicas": {"min": 1, "max": 4},
+    "placement": {"onUnknown": "Allow", "sharing": "Deny", "sliceClasses": ["epyc-9b14/cpu:2", "epyc-9b14/cpu:500m"]},
+    "observe": {},
+    "template": {
+        "metadata": {"labels": {"team": "vision"}},
+        "spec": {
+            "containers": [
+                {"name": "server", "image": "i", "resources": {"limits": {"memory": "1Gi"}}, "ports": [{"containerPort": 80}]},
+                {"name": "sidecar", "image": "i", "resources": {"limits": {"cpu": "100m"}}},
+            ],
+            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+        },
+    },
+}
+
+
+def test_defaults_are_filled_in_and_the_template_is_kept(apiserver: Cluster, namespace: str) -> None:
+    """What a user leaves out is filled in as documented and as the fleet's own reading has it; the pod template stays to the letter."""
+    apply(apiserver, minimal(), FULL, namespace=namespace)
+    stored = apiserver.get("stow/net", "-n", namespace)
+    assert stored["spec"] == minimal()["spec"] | {
+        "model": {"uri": "configmap://net-graph/model.onnx", "runtime": "onnxruntime-cpu", "inputShapes": {}, "precision": "float32"},
+        "slo": {"latencyMilliseconds": 50, "percentile": 95},
+        "load": {"requestsPerSecond": 40, "payloadInstances": 1},
+        "server": {"type": "onnxruntime", "concurrency": 1, "maxBatch": 1},
+        "replicas": {"min": 1},
+        "placement": {"onUnknown": "Reject", "sharing": "Allow", "sliceClasses": []},
+        "observe": {},
+    }
+    read = [inferenceservices.service_of(from_plain(item | {"metadata": stored["metadata"]}, InferenceServiceManifest)) for item in (minimal(), stored)]
+    assert read[0] == read[1]
+    assert apiserver.get("stow/full", "-n", namespace)["spec"] == FULL["spec"]
+
+
+def test_the_category_lists_it_with_its_columns(apiserver: Cluster, namespace: str) -> None:
+    """`kubectl get stowplan` prints the columns that a user watches."""
+    apply(apiserver, minimal(), namespace=namespace)
+    head, *rows = apiserver.kubectl("get", "stowplan", "-n", namespace).splitlines()
+    assert head.split() == ["NAME", "READY", "SLO", "PREDICTED", "OBSERVED", "SLICE", "REPLICAS", "AGE"]
+    assert any(row.split()[:2] == ["net", "50"] for row in rows)
+
+
+def test_scaling_sets_the_least_replicas(apiserver: Cluster, namespace: str) -> None:
+    """`kubectl scale` writes spec.replicas.min, within what the author allows."""
+    apply(apiserver, with_("spec.replicas", {"min": 1, "max": 3}) | {"metadata": {"name": "scaled"}}, namespace=namespace)
+    apiserver.kubectl("scale", "stow/scaled", "--replicas=3", "-n", namespace)
+    assert apiserver.get("stow/scaled", "-n", namespace)["spec"]["replicas"] == {"min": 3, "max": 3}
+    with pytest.raises(CommandFailed, match=r"spec\.replicas\.min must not exceed spec\.replicas\.max"):
+        apiserver.kubectl("scale", "stow/scaled", "--replicas=4", "-n", namespace)
+
+
+CONTAINER = "spec.template.spec.containers.0"
+REFUSED = [
+    (with_("metadata.name", "n" * 64), "metadata.name must have at most 63 characters, because it labels the pods"),
+    (with_("spec.model.uri", "file:///model.onnx"), "file: works offline only"),
+    (with_("spec.model.uri", "http://example.org/m.onnx"), "must be configmap://NAME/KEY, or https://"),
+    (with_("spec.model.uri", "configmap://net-graph"), "a ConfigMap is named configmap://NAME/KEY"),
+    (with_("spec.model.uri", "configmap://other-ns/net/model.onnx"), "a ConfigMap is named configmap://NAME/KEY"),
+    (with_("spec.model.digest", "sha256:abc"), "spec.model.digest"),
+    (with_("spec.model.runtime", "ONNX Runtime"), "spec.model.runtime"),
+    (with_("spec.model.inputShapes", {"x": [1, 0]}), "spec.model.inputShapes.x[1]"),
+    (with_("spec.model.inputShapes", {"x": [1] * 17}), "must have at most 16 items"),
+    (with_("spec.model.inputShapes", {"x" * 129: [1]}), "names of inputs have 1 to 128 characters"),
+    (with_("spec.model.precision", "float16"), 'supported values: "float32"'),
+    (with_("spec.slo", {}), "spec.slo.latencyMilliseconds: Required value"),
+    (with_("spec.slo.latencyMilliseconds", 0), "greater than or equal to 1"),
+    (with_("spec.slo.latencyMilliseconds", 12.5), "must be of type integer"),
+    (with_("spec.slo.percentile", 100), "less than or equal to 99"),
+    (with_("spec.load", {}), "spec.load.requestsPerSecond: Required value"),
+    (with_("spec.load.requestsPerSecond", 1_000_001), "less than or equal to 1e+06"),
+    (with_("spec.server.type", "apache"), 'supported values: "onnxruntime", "triton"'),
+    (with_("spec.replicas", {"min": 3, "max": 2}), "spec.replicas.min must not exceed spec.replicas.max"),
+    (with_("spec.replicas.min", 0), "greater than or equal to 1"),
+    (with_("spec.placement.onUnknown", "Maybe"), 'supported values: "Reject", "Allow"'),
+    (with_("spec.placement.sliceClasses", ["cpu:2"]), "a slice class is DEVICE/SLICE"),
+    (with_("spec.placement.sliceClasses", ["x/cpu:1", "x/cpu:1"]), "Duplicate value"),
+    (with_("spec.placement.sliceClasses", ["NVIDIA-A100/full"]), "names a class that is no CPU slice"),
+    (with_("spec.observe", {"query": "up"}), 'unknown field "spec.observe.query"'),
+    (with_("spec.template.spec.containers", []), "should have at least 1 items"),
+    (with_("spec.template.spec.containers", [{"name": "server"}]), "image: Required value"),
+    (with_("spec.template.spec.containers", [{"name": "a", "image": "i"}, {"name": "a", "image": "i"}]), "Duplicate value"),
+    (with_("spec.template.spec.schedulerName", "default-scheduler"), "no other scheduler keeps the objective"),
+    (with_("spec.template.spec.nodeName", "n1"), "goes past every scheduler; use nodeSelector"),
+    (with_("spec.template.spec.restartPolicy", "Never"), "a service does not end"),
+    (with_("spec.template.metadata.labels", {"stowplan.dev/x": "y"}), "labels under stowplan.dev/ are Stowplan's own"),
+    (with_("spec.template.metadata.annotations", {"stowplan.dev/slice": "y"}), "annotations under stowplan.dev/ are Stowplan's own"),
+    (with_(f"{CONTAINER}.resources", {"limits": {"cpu": "2"}}), "the chosen slice sets its cores; remove cpu"),
+    (with_(f"{CONTAINER}.resources", {"requests": {"cpu": "2"}}), "the chosen slice sets its cores; remove cpu"),
+    (with_(f"{CONTAINER}.resources", {"limits": {"nvidia.com/gpu": 1}}), "are set by the chosen slice"),
+    (with_("spec.sloo", {}), 'unknown field "spec.sloo"'),
+]
+
+
+@pytest.mark.parametrize(("item", "message"), REFUSED, ids=[message[:50] for _, message in REFUSED])
+def test_what_is_wrong_is_said(apiserver: Cluster, namespace: str, item: Object, message: str) -> None:
+    """Each mistake is refused at once, with words that say what to change."""
+    with pytest.raises(CommandFailed) as caught:
+        apply(apiserver, item, namespace=namespace)
+    assert message in str(caught.value).replace('\\"', '"')
