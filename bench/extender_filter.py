@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import aiohttp
 import msgspec
 from aiohttp import web
-from stowplan_extender import serving, wire
+from stowplan_extender import heaps, serving, wire
 from support import harbours
 from support.quays import Quay
 
@@ -62,6 +62,7 @@ def cluster(nodes: int, *, uneven: bool) -> tuple[Quay, list[str]]:
             quay.calls.pods[f"vision/r{index}"] = harbours.pod_json(f"r{index}", "bee", node_name=name)
             quay.watch(f"r{index}")
     quay.view.settle()
+    heaps.settle()  # as the process does once its view is listed
     return quay, names
 
 

@@ -5,14 +5,14 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 from stowplan_fleet.clients import GrpcPredictor
 
-from stowplan_extender import credentials, serving
+from stowplan_extender import credentials, heaps, serving
 from stowplan_extender.bindings import Binder
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.feeds import Feeds
@@ -55,14 +55,22 @@ async def run(settings: ExtenderSettings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    async with await credentials.connect(settings.api) as connection, running(settings, connection) as addresses:
+    async with await credentials.connect(settings.api) as connection, running(settings, connection, on_synced=heaps.settle) as addresses:
         _log.info("serving", extra={"scheduler": addresses.scheduler, "health": addresses.health})
         await stop.wait()
 
 
 @asynccontextmanager
-async def running(settings: ExtenderSettings, connection: ApiConnection) -> AsyncIterator[Addresses]:
-    """A whole extender on an open connection; leaving the context lets running requests end, then stops everything."""
+async def running(settings: ExtenderSettings, connection: ApiConnection, on_synced: Callable[[], None] = lambda: None) -> AsyncIterator[Addresses]:
+    """A whole extender on an open connection; leaving the context lets running requests end, then stops everything.
+
+    `on_synced` is called once, when the view was listed.
+    """
+
+    async def when_synced() -> None:
+        await feeds.synced()
+        on_synced()
+
     clock = time.monotonic
     metrics = Metrics()
     view = ClusterView(clock, settings.placement.reservation_s)
@@ -78,7 +86,7 @@ async def running(settings: ExtenderSettings, connection: ApiConnection) -> Asyn
         verbs = Verbs(view, judge, binder, feeds.check, best_k=settings.placement.best_k, metrics=metrics)
         serve = settings.serving
         async with (
-            _background(feeds.run(), probe.run()),
+            _background(feeds.run(), probe.run(), when_synced()),
             _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
             _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max), serve.host, serve.port, serve.drain_s) as scheduler,
         ):
