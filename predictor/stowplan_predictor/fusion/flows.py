@@ -45,7 +45,10 @@ class Flow:
         """Live operator that an eliminated one goes with; -1 where it reads only the graph's inputs."""
         self.folded: set[int] = set()
         """Live operators that melt into their group's weights: no work at run time."""
+        self.graph_outputs = frozenset(graph.outputs)
+        """Names of the graph's outputs."""
         self._eliminate()
+        self._inputs = [tuple(self.resolve(name) for name in op.inputs if name) for op in graph.operators]
         self.readers: dict[str, list[int]] = {}
         for op in self.operators():
             for name in dict.fromkeys(self.inputs(op)):
@@ -69,18 +72,13 @@ class Flow:
                 self.alias.update(zip(op.outputs, twin.outputs, strict=True))
                 self.owner[op.index] = twin.index
 
-    @property
-    def graph_outputs(self) -> frozenset[str]:
-        """Names of the graph's outputs."""
-        return frozenset(self.graph.outputs)
-
     def resolve(self, name: str) -> str:
         """The tensor that really holds what `name` names."""
         return self.alias.get(name, name)
 
     def inputs(self, op: Operator) -> tuple[str, ...]:
         """Resolved inputs, absent ones left out."""
-        return tuple(self.resolve(name) for name in op.inputs if name)
+        return self._inputs[op.index]
 
     def activations(self, op: Operator) -> tuple[str, ...]:
         """Resolved inputs that depend on the request."""
