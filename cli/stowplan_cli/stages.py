@@ -1,0 +1,150 @@
+"""The stage of a simulation: a snapshot, the services to place and every graph anybody needs, read and checked before anything is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from stowplan_extender.decision.occupancies import NodeState
+from stowplan_fleet.errors import GraphRefused
+from stowplan_fleet.manifests import decoding, inferenceservices, nodes
+from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from stowplan_fleet.manifests.nodes import NodeManifest
+from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.nodes import NodeName
+from stowplan_fleet.predictors import Predictor
+from stowplan_fleet.services import Service, ServiceName
+from stowplan_operator.reconciling.eligibilities import eligible
+from stowplan_predictor.bundles.loading import Bundle
+from stowplan_predictor.pipelines import Pipeline
+from stowplan_predictor.serving.local import LocalPredictor
+
+from stowplan_cli import modelfiles, simulations, snapshots
+from stowplan_cli.exits import Refused
+from stowplan_cli.simulations import Candidate, Cluster, Placed, Unplaced
+from stowplan_cli.snapshots import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """All that was read."""
+
+    snapshot: Snapshot
+    newcomers: tuple[tuple[InferenceServiceManifest, bytes], ...]
+    """Services to place with their models, in order."""
+    residents: tuple[tuple[InferenceServiceManifest, bytes | None], ...]
+    """Services that have pods in the snapshot; without a model where it is not here."""
+    notes: tuple[str, ...] = field(default=())
+    """What was left out or taken for granted."""
+
+
+def prepare(services: Path, cluster: Path, models: Path | None, devices: Path | None) -> Stage:
+    """Reads everything.
+
+    Raises:
+        Refused: a file is not acceptable, or a service's model is not here.
+        ManifestRefused: a service is not acceptable.
+    """
+    wanted = snapshots.read_services(services)
+    snapshot = snapshots.read_snapshot(cluster, devices)
+    indexed = modelfiles.index_models(models)
+    for manifest in wanted:
+        _check_template(manifest)
+    newcomers = tuple((manifest, modelfiles.model_of(manifest, indexed, snapshot.configmaps, services.parent)) for manifest in wanted)
+    notes = list(snapshot.problems)
+    names = {ServiceName(manifest.metadata.full_name) for manifest in wanted}
+    redeployed = [record for record in snapshot.records if record.service in names]
+    if redeployed:
+        notes.append(f"{len(redeployed)} pods of services that are placed anew do not count: {', '.join(sorted(record.name for record in redeployed)[:8])}")
+        snapshot.records = [record for record in snapshot.records if record.service not in names]
+    residents: list[tuple[InferenceServiceManifest, bytes | None]] = []
+    for name in sorted({record.service for record in snapshot.records if record.service in snapshot.services and record.service is not None}):
+        try:
+            residents.append((snapshot.services[name], modelfiles.model_of(snapshot.services[name], indexed, snapshot.configmaps, None)))
+        except Refused as error:
+            residents.append((snapshot.services[name], None))
+            notes.append(f"{error}; nodes it runs on stay closed to others")
+    return Stage(snapshot, newcomers, tuple(residents), tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Who found a place, and who did not."""
+
+    placed: list[Placed] = field(default_factory=list)
+    unplaced: list[Unplaced] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What could not be judged on the way."""
+
+
+async def run(stage: Stage, bundle: Bundle) -> Outcome:
+    """Analyses every graph, then places service by service, each among those placed before.
+
+    Raises:
+        GraphRefused: the model of a service to place cannot be judged; names the service.
+    """
+    predictor = LocalPredictor(Pipeline(bundle))
+    outcome = Outcome()
+    residents: dict[ServiceName, Service] = {}
+    for manifest, model in stage.residents:
+        # A graph that only the cluster's predictor knows is as good as none here: the resident cannot be judged, and the verdict names it.
+        resident = replace(inferenceservices.service_of(manifest), graph_digest=None)
+        try:
+            residents[resident.name] = resident if model is None else await _analysed(predictor, manifest, model)
+        except GraphRefused as error:
+            residents[resident.name] = resident
+            outcome.notes.append(f"{error}; nodes it runs on stay closed to others")
+    cluster = _cluster(stage.snapshot, residents, predictor)
+    for manifest, model in stage.newcomers:
+        service = await _analysed(predictor, manifest, model)
+        candidate = Candidate(manifest, service, _closed(stage.snapshot.nodes, manifest))
+        placed, unplaced = await simulations.simulate(cluster, candidate)
+        outcome.placed.extend(placed)
+        outcome.unplaced.extend(unplaced)
+    return outcome
+
+
+async def _analysed(predictor: Predictor, manifest: InferenceServiceManifest, model: bytes) -> Service:
+    service = inferenceservices.service_of(manifest)
+    try:
+        summary = await predictor.analyze(model, inferenceservices.input_shapes_of(manifest))
+    except GraphRefused as error:
+        raise GraphRefused(f"InferenceService {service.name}: {error}") from error
+    return replace(service, graph_digest=summary.graph_digest)
+
+
+def _cluster(snapshot: Snapshot, residents: Mapping[ServiceName, Service], predictor: Predictor) -> Cluster:
+    lodgers = simulations.lodgers_by_node(snapshot.records, residents)
+    inventories = [nodes.inventory_of(node) for node in snapshot.nodes]
+    return Cluster(
+        states={inventory.name: NodeState(inventory, lodgers.get(inventory.name, ())) for inventory in inventories},
+        devices={gpu.name: gpu for inventory in inventories for gpu in inventory.gpus} | snapshot.devices,
+        predictor=predictor,
+    )
+
+
+def _closed(found: Sequence[NodeManifest], manifest: InferenceServiceManifest) -> dict[NodeName, str]:
+    """Nodes the scheduler would not ask about: by the operator's rule, in words."""
+    open_names = {node.metadata.name for node in eligible(found, manifest.spec.template)}
+    return {NodeName(node.metadata.name): _why_closed(node) for node in found if node.metadata.name not in open_names}
+
+
+def _why_closed(node: NodeManifest) -> str:
+    if not nodes.is_ready(node):
+        return "is not ready"
+    return "is cordoned" if node.spec.unschedulable else "its labels or taints keep the service's pods off"
+
+
+def _check_template(manifest: InferenceServiceManifest) -> None:
+    """What the operator's code takes for granted of a template, because the resource definition demands it."""
+    name, template = manifest.metadata.full_name, manifest.spec.template
+    if not template:
+        return
+    spec = template.get("spec")
+    containers = spec.get("containers") if isinstance(spec, dict) else None
+    if not isinstance(containers, list) or not containers:
+        raise Refused(f"InferenceService {name}: spec.template.spec.containers: name at least one container")
+    decoding.from_plain(template, PodManifest, f"InferenceService {name}, spec.template")
+    for container in containers:
+        environment = container.get("env") or []
+        if not isinstance(environment, list) or not all(isinstance(entry, dict) for entry in environment):
+            raise Refused(f"InferenceService {name}: spec.template.spec.containers: env must be a list of mappings")
