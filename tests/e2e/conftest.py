@@ -17,7 +17,7 @@ from support.wiretaps import Wiretap, tapping
 
 @pytest.fixture(scope="session")
 def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
-    """The made-up devices of the examples, described to the cluster by their ConfigMap; the CRD is there too."""
+    """The made-up devices of the examples, described to the cluster by their ConfigMap; CRD, service accounts and roles are there too."""
     controlplane.kubectl("apply", "-f", str(CRD))
     controlplane.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
     snapshot = yaml.safe_load((EXAMPLES / "cluster.yaml").read_text())
@@ -25,6 +25,7 @@ def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
     apply(controlplane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}})
     metadata = {"name": "devices", "namespace": SYSTEM_NAMESPACE, "labels": described["metadata"]["labels"]}
     apply(controlplane, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": described["data"]})
+    components.install_accounts(controlplane)
     return {key.removesuffix(".json"): descriptors.read_device(text.encode(), key) for key, text in described["data"].items()}
 
 
@@ -39,7 +40,7 @@ def predictor_port() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def extender(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int) -> Extender:  # noqa: ARG001 -- the CRD must be there first
     """The extender, running."""
-    process = components.extender(controlplane, predictor_port)
+    process = components.extender(controlplane, predictor_port, "stowplan-scheduler")
     process.start()
     return process
 
@@ -47,7 +48,7 @@ def extender(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_
 @pytest.fixture(scope="session")
 def operator(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int) -> None:  # noqa: ARG001 -- the CRD must be there first
     """The operator, running."""
-    components.start_operator(controlplane, predictor_port)
+    components.start_operator(controlplane, predictor_port, "stowplan-operator")
 
 
 @pytest.fixture(scope="session")

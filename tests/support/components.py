@@ -1,19 +1,25 @@
 """Our own processes, started as users start them, against a running control plane."""
 
+import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
-from controlplane_clusters import ADMIN, Cluster, free_ports
+import yaml
+from controlplane_clusters import Cluster, free_ports
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.controlplane import apply
 
 # The name and namespace of everything of ours in test clusters.
 SYSTEM_NAMESPACE = "stowplan-system"
-CRD = Path(__file__).resolve().parents[2] / "charts" / "stowplan" / "files" / "inferenceservices.yaml"
+CHART = Path(__file__).resolve().parents[2] / "charts" / "stowplan"
+CRD = CHART / "files" / "inferenceservices.yaml"
+_ACCOUNT_KINDS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ def start_predictor(cluster: Cluster) -> int:
     return port
 
 
-def start_operator(cluster: Cluster, predictor_port: int, user: str = ADMIN) -> None:
+def start_operator(cluster: Cluster, predictor_port: int, user: str) -> None:
     """Starts an operator, and waits until it says it is ready."""
     health_port, metrics_port = free_ports(2)
     environment = {
@@ -69,7 +75,7 @@ def serves(port: int) -> bool:
     return bool(found.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def extender(cluster: Cluster, predictor_port: int, user: str = ADMIN) -> Extender:
+def extender(cluster: Cluster, predictor_port: int, user: str) -> Extender:
     """An extender that is not started yet."""
     port, health_port = free_ports(2)
     environment = {
@@ -80,6 +86,22 @@ def extender(cluster: Cluster, predictor_port: int, user: str = ADMIN) -> Extend
         "STOWPLAN_EXTENDER_PREDICTOR_TARGETS": f"127.0.0.1:{predictor_port}",
     }
     return Extender(cluster, port, health_port, environment)
+
+
+def release(cluster: Cluster) -> list[dict[str, Any]]:
+    """What the chart would install, as helm renders it with its defaults."""
+    arguments = ["template", "stowplan", str(CHART), "--namespace", SYSTEM_NAMESPACE, "--kube-version", "v1.36.3"]
+    run = subprocess.run([cluster.binaries.path("helm"), *arguments], capture_output=True, text=True, check=True)
+    return [document for document in yaml.safe_load_all(run.stdout) if document]
+
+
+def install_accounts(cluster: Cluster) -> None:
+    """Applies the chart's service accounts and roles, and writes a kubeconfig for each account: our processes may do what the chart lets them, no more."""
+    accounts = [document for document in release(cluster) if document["kind"] in _ACCOUNT_KINDS]
+    apply(cluster, *accounts)
+    for account in (document["metadata"]["name"] for document in accounts if document["kind"] == "ServiceAccount"):
+        token = cluster.kubectl("create", "token", account, "-n", SYSTEM_NAMESPACE, "--duration=1h").strip()
+        cluster.write_kubeconfig(account, token)
 
 
 def answers(url: str) -> bool:
