@@ -70,4 +70,4 @@ def test_the_map_names_every_room(component: str) -> None:
     rooms = {path.parent.relative_to(ROOT).as_posix() for path in package.rglob("__init__.py")}
     assert sorted(room for room in rooms if f"`{room}/`" not in text) == []
     named = set(re.findall(rf"`({component}/stowplan_[a-z_/]+)/`", text))
-    assert sorted(named - rooms) == []
+    assert sorted(room for room in named if not (ROOT / room).is_dir()) == []
