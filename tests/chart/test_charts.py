@@ -84,7 +84,7 @@ def test_every_container_is_hardened(controlplane_binaries: Binaries) -> None:
             assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"], context["capabilities"]) == (False, True, {"drop": ["ALL"]})
 
 
-def test_every_variable_is_a_setting(controlplane_binaries: Binaries, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variable_is_a_setting(controlplane_binaries: Binaries) -> None:
     """The environment that the chart gives each process is one that the process accepts; a renamed setting fails here and not in a cluster."""
     kinds: dict[str, type[Any]] = {"predictor": PredictorSettings, "operator": OperatorSettings, "extender": ExtenderSettings}
     seen = set()

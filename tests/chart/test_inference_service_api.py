@@ -133,7 +133,7 @@ REFUSED = [
     (with_("spec.slo.latencyMilliseconds", 12.5), "must be of type integer"),
     (with_("spec.slo.percentile", 100), "less than or equal to 99"),
     (with_("spec.load", {}), "spec.load.requestsPerSecond: Required value"),
-    (with_("spec.load.requestsPerSecond", 1_000_001), "less than or equal to 1e+06"),
+    (with_("spec.load.requestsPerSecond", 1_000_001), "less than or equal to 1000000"),
     (with_("spec.server.type", "apache"), 'supported values: "onnxruntime", "triton"'),
     (with_("spec.replicas", {"min": 3, "max": 2}), "spec.replicas.min must not exceed spec.replicas.max"),
     (with_("spec.replicas.min", 0), "greater than or equal to 1"),
