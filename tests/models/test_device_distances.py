@@ -34,7 +34,7 @@ def test_distance_is_the_log_of_the_largest_ratio(factor: float) -> None:
     distance = device_distance(scaled(factor), [DEVICE])
 
     assert distance.log_factor == pytest.approx(abs(math.log(factor)), abs=1e-9)
-    assert bool(distance.reasons) == (abs(math.log(factor)) > math.log(1.15))
+    assert bool(distance.reasons) == (abs(math.log(factor)) > math.log(1.25))
 
 
 @pytest.mark.parametrize("factor", [0.1, 9.0])

@@ -79,7 +79,7 @@ def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, byt
     )
     colocation = ColocationTable(TERMS, (0.1, 0.2, 0.1, 0.1, 0.1, 0.1), INTERVAL.widened(0.05), ((1000, 1000),), Pressure(1.0, 0.5, 0.5, 0.5), 0.9)
     shape = shape_of((0.0, 0.5, 0.95, 1.0), (0.95, 1.0, 1.05, 1.5))
-    response = ResponseTable({"1000": shape, "2000": shape}, 0.2, LogInterval(-0.1, 0.1), (1000,), 0.8, (50, 95), 0.9)
+    response = ResponseTable({"1000": shape, "2000": shape}, 0.2, 0.5, LogInterval(-0.1, 0.1), (1000,), 0.8, (50, 95), 0.9)
     return {
         **{table.file: constant_model(log_ratio, len(FEATURES)) for table in tables.values()},
         KERNELS: canonical(asdict(KernelTable(FEATURES, tables, kinds))),

@@ -21,6 +21,8 @@ from stowplan_predictor.kernels.latencies import NetworkTable
 from stowplan_predictor.kernels.regressors import KernelRegressors, KernelTable
 from stowplan_predictor.response.response_times import ResponseTable
 
+# The runtime whose bundle this package ships.
+CPU_RUNTIME: Final = "onnxruntime-cpu"
 KERNELS: Final = "kernels.json"
 NETWORKS: Final = "networks.json"
 COLOCATION: Final = "colocation.json"

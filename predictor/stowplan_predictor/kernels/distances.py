@@ -1,7 +1,8 @@
 """How far a device or slice is from those measured, and what may still be said of it.
 
 The rule. d = the largest |log ratio| over sustained FLOP/s and bandwidth (one core, and every core count both descriptors have) and cache sizes.
-* d <= log 1.15 and the same instruction sets: as measured. Two runs of `stowplan device` on one machine differ by less than that.
+* d <= log 1.25 and the same instruction sets: as measured. The repeats of one run of `stowplan device` already spread by up to 15 % (bandwidth of one
+  core on a virtual machine), so descriptors of one machine may differ by about that in either direction.
 * up to a factor of 8, and at least one instruction-set extension in common: extrapolated.
 * beyond: no judgement. At a factor of 8 the interval already spans a factor of 64; a number that vague would only look like knowledge.
 
@@ -20,7 +21,7 @@ from stowplan_fleet.devices import CpuDevice
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.resources import SliceResources
 
-SAME_DEVICE_LOG: Final = math.log(1.15)
+SAME_DEVICE_LOG: Final = math.log(1.25)
 FARTHEST_LOG: Final = math.log(8.0)
 # More threads than ever measured: each doubling may gain nothing, hence the same factor. Four times the measured count is two untested doublings.
 MOST_THREADS_FACTOR: Final = 4

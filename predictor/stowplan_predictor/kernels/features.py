@@ -20,12 +20,18 @@ FEATURES: Final = (
     "log_flops", "log_bytes", "log_input_bytes", "log_output_bytes", "log_parameter_bytes", "log_m", "log_n", "log_k", "log_groups", "log_window",
     "log_stride", "log_operators", "log_inputs", "log_item_bytes", "log_lane_waste", "log_intensity", "log_roofline_ms", "log_intensity_over_ridge",
     "log_bytes_over_l2", "log_parameters_over_l2", "log_bytes_over_l3", "log_threads",
+    "log_chunk", "log_columns_per_group", "log_group_lane_waste", "log_input_channels", "log_input_over_output",
 )  # fmt: skip
 
 
 def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Natural logarithm; counts and sizes below one (an absent parameter, a cache that is not there) count as one."""
     return np.log(np.maximum(values, 1.0))
+
+
+def _lane_waste(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of how much longer a row gets when it is filled up to whole vectors."""
+    return np.asarray(np.log(np.ceil(columns / _LANES) * _LANES / columns))
 
 
 def feature_matrix(work: Workloads, slice_: SliceResources) -> NDArray[np.float32]:
@@ -35,6 +41,7 @@ def feature_matrix(work: Workloads, slice_: SliceResources) -> NDArray[np.float3
     intensity = np.log(np.maximum(work.column("flops"), 1.0) / np.maximum(traffic, 1.0))
     l2 = float(max(slice_.l2_bytes * slice_.threads, 1))
     l3 = float(max(slice_.l3_bytes, 1))
+    per_group = np.maximum(columns / np.maximum(work.column("groups"), 1.0), 1.0)
     rows = [
         _log(work.column("flops")),
         _log(traffic),
@@ -50,7 +57,7 @@ def feature_matrix(work: Workloads, slice_: SliceResources) -> NDArray[np.float3
         _log(work.column("operators")),
         _log(work.column("inputs")),
         _log(work.column("item_bytes")),
-        np.log(np.ceil(np.maximum(columns, 1.0) / _LANES) * _LANES / np.maximum(columns, 1.0)),
+        _lane_waste(np.maximum(columns, 1.0)),
         intensity,
         np.log(roofline_ms(work, slice_)),
         intensity - np.log(slice_.flops_per_second / slice_.bandwidth_bytes_per_second),
@@ -58,5 +65,10 @@ def feature_matrix(work: Workloads, slice_: SliceResources) -> NDArray[np.float3
         np.log(np.maximum(work.column("parameter_bytes"), 1.0) / l2),
         np.log(np.maximum(traffic, 1.0) / l3),
         np.full(len(work.types), np.log(slice_.threads)),
+        _log(work.column("chunk")),
+        np.log(per_group),
+        _lane_waste(per_group),
+        _log(work.column("k") / np.maximum(work.column("window"), 1.0)),
+        _log(work.column("input_bytes")) - _log(work.column("output_bytes")),
     ]
     return np.column_stack(rows).astype(np.float32).reshape(len(work.types), len(FEATURES))

@@ -96,8 +96,14 @@ def isolated(work: Workloads, slice_: SliceResources, efficiencies: Efficiencies
     far = float((kernel_ms * efficiencies.extrapolated).sum()) / total
     reasons = list(distance.reasons)
     widening = distance.log_factor
+    strange = efficiencies.ceiling > efficiencies.log_ratio
+    ceiling_ms = dispatch.scale * roofline_ms(work, slice_) * np.exp(efficiencies.ceiling) + dispatch.per_kernel_ms
+    upward = float(np.log((total + (ceiling_ms - kernel_ms)[strange].sum()) / total))
+    if strange.any():
+        names = ", ".join(sorted({work.types[index] for index in np.flatnonzero(strange)}))
+        reasons.append(f"kernels of types that were never measured: {names}")
     if far > _EXTRAPOLATED_SHARE:
         # As wrong as its regressor is on families it has not seen, by the share of the time that it holds.
         widening += float((kernel_ms * efficiencies.extrapolated * efficiencies.error_log).sum()) / total
         reasons.append(f"{far:.0%} of the time is in kernels beyond the range measured")
-    return Isolated(median_ms, _interval(table, slice_).widened(widening), kernel_ms * (median_ms / total), busy_ms, tuple(reasons))
+    return Isolated(median_ms, _interval(table, slice_).widened(widening) + LogInterval(0.0, upward), kernel_ms * (median_ms / total), busy_ms, tuple(reasons))

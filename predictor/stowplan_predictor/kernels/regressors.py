@@ -3,8 +3,8 @@
 Which regressor answers for a kernel:
 * its type's own, where the type was measured often enough to have one;
 * else, for a type that was measured at all: the fallback of its class, *light* (memory-bound types) or *heavy* (matrix-like types);
-* else, for a type that was never measured: the light fallback, only where every feature lies inside the range that fallback was measured on: a kernel
-  that touches memory like those and computes as little as those. It is marked as extrapolated;
+* else, for a type that was never measured: the light fallback, only where the kernel is no larger (FLOPs, bytes) and computes no more for a byte than
+  the kernels that fallback was measured on. Nothing says how slow such a kernel is, so its ceiling is the slowest kernel that fallback was measured on;
 * else KERNEL_NOT_SUPPORTED: nothing like it was measured.
 
 A kernel of a measured type whose features lie beyond the measured range by more than a factor of two is marked as extrapolated.
@@ -26,6 +26,8 @@ from stowplan_predictor.kernels.features import FEATURES
 
 LIGHT: Final = "light"
 HEAVY: Final = "heavy"
+# What must not exceed the light fallback's measured range for a kernel of a type that was never measured.
+_LIMITS: Final = ("log_flops", "log_bytes", "log_intensity")
 # All features are logarithms, so one margin serves all of them.
 _MARGIN: Final = math.log(2.0)
 
@@ -69,8 +71,11 @@ class Efficiencies:
     log_ratio: NDArray[np.float64]
     """log(latency / roofline)."""
     extrapolated: NDArray[np.bool_]
+    """True for a measured type beyond the measured range."""
     error_log: NDArray[np.float64]
     """0.9 quantile of the absolute log error of the regressor that answered, on held-out families."""
+    ceiling: NDArray[np.float64]
+    """Largest log_ratio that is thinkable where the type was never measured; elsewhere the predicted one."""
 
 
 def open_session(model: bytes) -> ort.InferenceSession:
@@ -97,10 +102,15 @@ class _Regressor:
         self._columns = np.array([FEATURES.index(name) for name in table.columns])
         self._lower = np.array(table.feature_lower)
         self._upper = np.array(table.feature_upper)
+        self._limits = [(FEATURES.index(name), upper) for name, upper in zip(table.columns, table.feature_upper, strict=True) if name in _LIMITS]
 
     def outside(self, matrix: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
         chosen = matrix[:, self._columns]
         return np.asarray(((chosen < self._lower - margin) | (chosen > self._upper + margin)).any(axis=1))
+
+    def heavier(self, features: NDArray[np.float32]) -> bool:
+        """True where one kernel is larger or denser than everything this regressor was measured on."""
+        return any(features[index] > upper for index, upper in self._limits)
 
     def log_ratio(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         # Ranges end at the margin for the regressor too: beyond it, it is held at the edge of what it knows.
@@ -122,14 +132,14 @@ class KernelRegressors:
         self._classes = table.classes
         self._regressors = {name: _Regressor(item, models[item.file]) for name, item in table.regressors.items()}
 
-    def _key(self, kernel_type: str, matrix: NDArray[np.float32], name: str) -> str:
+    def _key(self, kernel_type: str, features: NDArray[np.float32], name: str) -> str:
         if kernel_type in self._regressors and kernel_type not in (LIGHT, HEAVY):
             return kernel_type
         fallback = self._classes.get(kernel_type, LIGHT)
         regressor = self._regressors.get(fallback)
         if regressor is None:
             raise CannotJudge(UnknownReason.KERNEL_NOT_SUPPORTED, f"kernel {name}: {kernel_type} was measured too rarely and has no fallback")
-        if kernel_type not in self._classes and bool(regressor.outside(matrix, 0.0).any()):
+        if kernel_type not in self._classes and regressor.heavier(features):
             raise CannotJudge(
                 UnknownReason.KERNEL_NOT_SUPPORTED,
                 f"kernel {name}: {kernel_type} was never measured, and no memory-bound kernel of its size and work was either",
@@ -150,12 +160,14 @@ class KernelRegressors:
         count = len(types)
         groups: dict[str, list[int]] = {}
         for index, kernel_type in enumerate(types):
-            groups.setdefault(self._key(kernel_type, matrix[index : index + 1], names[index]), []).append(index)
-        found = Efficiencies(np.empty(count), np.zeros(count, dtype=np.bool_), np.empty(count))
+            groups.setdefault(self._key(kernel_type, matrix[index], names[index]), []).append(index)
+        found = Efficiencies(np.empty(count), np.zeros(count, dtype=np.bool_), np.empty(count), np.empty(count))
         for key, indices in groups.items():
             regressor = self._regressors[key]
             chosen = matrix[indices]
             found.log_ratio[indices] = regressor.log_ratio(chosen)
-            found.extrapolated[indices] = regressor.outside(chosen, _MARGIN) | np.array([types[index] not in self._classes for index in indices])
+            found.extrapolated[indices] = regressor.outside(chosen, _MARGIN)
+            strange = np.array([types[index] not in self._classes for index in indices])
+            found.ceiling[indices] = np.where(strange, regressor.table.log_ratio_upper, found.log_ratio[indices])
             found.error_log[indices] = regressor.table.error_log
         return found

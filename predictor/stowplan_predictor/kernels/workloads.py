@@ -18,6 +18,7 @@ Matrix = NDArray[np.float64]
 # and (with k = 1, or the reduced length) element-wise kernels and reductions come down to.
 COLUMNS: Final = (
     "flops", "input_bytes", "output_bytes", "parameter_bytes", "m", "n", "k", "groups", "window", "stride", "operators", "inputs", "item_bytes",
+    "chunk",
 )  # fmt: skip
 _AT: Final = {name: position for position, name in enumerate(COLUMNS)}
 
@@ -47,6 +48,20 @@ def _integers(operator: Operator, name: str) -> tuple[int, ...]:
     return tuple(item for item in value if isinstance(item, int)) if isinstance(value, tuple) else ()
 
 
+def _chunk(anchor: Operator, output: tuple[int, ...], columns: int) -> int:
+    """Elements that lie together in memory and are worked on together: what a transpose leaves in place, what lies behind an axis, else a row."""
+    permutation = _integers(anchor, "perm")
+    if anchor.op_type == "Transpose" and len(permutation) == len(output):
+        kept = 0
+        while kept < len(output) and permutation[-1 - kept] == len(output) - 1 - kept:
+            kept += 1
+        return prod(output[len(output) - kept :])
+    axis = anchor.attributes.get("axis")
+    if isinstance(axis, int) and -len(output) <= axis < len(output):
+        return prod(output[axis:]) if axis >= 0 else prod(output[len(output) + axis :])
+    return columns
+
+
 def _numbers(graph: OpGraph, kernel: Kernel) -> tuple[float, ...]:
     anchor = graph.operators[kernel.anchor]
     output = graph.tensors[next(name for name in anchor.outputs if name)]
@@ -71,6 +86,7 @@ def _numbers(graph: OpGraph, kernel: Kernel) -> tuple[float, ...]:
         len(kernel.operators),
         len(kernel.inputs),
         output.item_bytes,
+        _chunk(anchor, output.shape, columns),
     )
 
 

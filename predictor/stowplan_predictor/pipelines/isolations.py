@@ -112,5 +112,5 @@ class Isolations:
             # One network with an unknown kernel must not take the others' answers with it.
             return [error] if len(parts) == 1 else [self._efficiencies([part])[0] for part in parts]
         ends = np.cumsum([len(matrix) for matrix in matrices])[:-1]
-        columns = (np.split(column, ends) for column in (together.log_ratio, together.extrapolated, together.error_log))
-        return [Efficiencies(*three) for three in zip(*columns, strict=True)]
+        columns = (np.split(column, ends) for column in (together.log_ratio, together.extrapolated, together.error_log, together.ceiling))
+        return [Efficiencies(*values) for values in zip(*columns, strict=True)]

@@ -18,7 +18,9 @@ _POINTS: Final = 1 << 13
 # Where the lattice ends, in decay lengths of the waiting time: what wraps around is exp(-30) of the mass.
 _DECAY_LENGTHS: Final = 30.0
 # Loads the table knows. Between them it is interpolated linearly, which for a convex function errs on the safe side.
-_LOADS: Final = tuple(np.concatenate([np.arange(0.0, 0.8, 0.04), np.arange(0.8, 0.96, 0.02), [0.96, 0.97, 0.98, 0.985, 0.99, 0.995]]).tolist())
+_LOADS: Final[tuple[float, ...]] = tuple(
+    np.concatenate([np.arange(0.0, 0.8, 0.04), np.arange(0.8, 0.96, 0.02), [0.96, 0.97, 0.98, 0.985, 0.99, 0.995]]).tolist()
+)
 PERCENTILES: Final = tuple(range(1, 100))
 
 

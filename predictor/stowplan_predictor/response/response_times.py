@@ -25,9 +25,11 @@ class ResponseTable:
     shapes: Mapping[str, ServiceShape]
     """By slice in millicores, whole cores only; a slice that is not there takes the one of the nearest number of threads."""
     overhead_ms: float
-    """What wire and server add to one request's service time, measured."""
+    """What wire and server add to one request, measured."""
+    serial_share: float
+    """Share of that overhead during which the server works on no other request; the rest delays a request without keeping others waiting. 0 to 1."""
     interval: LogInterval
-    """Of log(measured percentile / formula given the measured service time)."""
+    """Of log(measured percentile / formula given the measured inference time and overhead)."""
     measured_millicores: tuple[int, ...]
     """Slices that were put under load."""
     most_load: float
@@ -66,8 +68,8 @@ def check_server(occupant: Occupant) -> None:
 
 
 def request_ms(service_ms: float, occupant: Occupant, table: ResponseTable) -> float:
-    """Service time of one request: its model inputs one after another, and what the server adds."""
-    return occupant.payload_instances * service_ms + table.overhead_ms
+    """How long one request keeps the server busy: its model inputs one after another, and the serial part of what the server adds."""
+    return occupant.payload_instances * service_ms + table.serial_share * table.overhead_ms
 
 
 def response(service: LatencyInterval, occupant: Occupant, slice_: SliceResources, percentile: int, table: ResponseTable) -> Response:
@@ -86,7 +88,8 @@ def response(service: LatencyInterval, occupant: Occupant, slice_: SliceResource
 
     def at(service_ms: float) -> float:
         duration = request_ms(service_ms, occupant, table)
-        return duration * response_factor(shape, occupant.requests_per_second * duration / 1000.0, percentile)
+        waited = duration * response_factor(shape, occupant.requests_per_second * duration / 1000.0, percentile)
+        return waited + (1.0 - table.serial_share) * table.overhead_ms
 
     utilization = occupant.requests_per_second * request_ms(service.upper_ms, occupant, table) / 1000.0
     reasons = _reasons(occupant, slice_, occupant.requests_per_second * request_ms(service.median_ms, occupant, table) / 1000.0, table)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from stowplan_predictor.training.network_fits import Case
+from stowplan_predictor.training.regressions import non_negative
 
 
 def _held_out(cases: Sequence[Case], design: NDArray[np.float64]) -> list[float]:
@@ -22,7 +22,7 @@ def _held_out(cases: Sequence[Case], design: NDArray[np.float64]) -> list[float]
             test = own & np.array([case.fold == fold for case in cases])
             train = own & ~test
             if train.any() and test.any():
-                weights = nnls(design[train] / truth[train, None], np.ones(int(train.sum())))[0]
+                weights = non_negative(design[train] / truth[train, None], np.ones(int(train.sum())))
                 centre = np.median(truth[train] / np.maximum(design[train] @ weights, 1e-9))
                 found[test] = centre * (design[test] @ weights)
     return [float(value) for value in found]

@@ -45,11 +45,10 @@ def noise(samples: Samples) -> dict[str, Any]:
     for sample in samples.networks.values():
         for name, measured in sample.measured.items():
             values = [row.mean_ms if measured.slice_.fractional else row.median_ms for row in measured.rows]
-            found.setdefault(name, []).extend(abs(later - values[0]) / values[0] for later in values[1:])
+            if len(values) > 1:
+                found.setdefault(name, []).extend(abs(later - values[0]) / values[0] for later in values[1:])
     return {
-        name: {"retests": len(values), "mean_absolute_difference_percent": round(100 * float(np.mean(values)), 2)}
-        for name, values in sorted(found.items())
-        if values
+        name: {"retests": len(values), "mean_absolute_difference_percent": round(100 * float(np.mean(values)), 2)} for name, values in sorted(found.items())
     }
 
 

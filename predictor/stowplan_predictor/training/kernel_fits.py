@@ -1,7 +1,9 @@
 """Kernel regressors from measured kernels: the recipe of each type is the one with the least error on families it has not seen."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Final
 
 import numpy as np
@@ -18,6 +20,8 @@ LEAST_FAMILIES: Final = 4
 # Types whose typical kernel computes more than this for a byte are matrix-like: element-wise kernels and reductions of single precision stay below
 # (at most some tens of operations, as in an exponential, on at least eight bytes).
 HEAVY_FLOPS_PER_BYTE: Final = 4.0
+# Which recipe is best shows on this many rows, evenly taken; the regressor itself is fitted on all.
+_CHOICE_ROWS: Final = 1500
 _FEATURE_COUNT: Final = len(FEATURES)
 
 
@@ -100,8 +104,10 @@ def _columns(rows: KernelRows) -> list[int]:
     return [index for index in range(_FEATURE_COUNT) if spread[index] > 1e-6] or [FEATURES.index("log_roofline_ms")]
 
 
-def choose(rows: KernelRows, folds: Mapping[str, int]) -> tuple[Recipe, float]:
+def choose(every: KernelRows, folds: Mapping[str, int]) -> tuple[Recipe, float]:
     """The best recipe on held-out families, and the 0.9 quantile of its absolute log error there."""
+    step = -(-len(every.types) // _CHOICE_ROWS)
+    rows = every.only(np.arange(len(every.types)) % step == 0)
     columns, best = _columns(rows), None
     for recipe in RECIPES:
         errors = np.abs(held_out(rows, recipe, folds, columns) - rows.log_ratio)
@@ -154,7 +160,16 @@ def groups(rows: KernelRows) -> tuple[dict[str, NDArray[np.bool_]], dict[str, st
 
 def recipes_for(rows: KernelRows, folds: Mapping[str, int]) -> dict[str, tuple[Recipe, float]]:
     """Recipe and held-out error of each regressor."""
-    return {name: choose(rows.only(mask), folds) for name, mask in groups(rows)[0].items()}
+    found = groups(rows)[0]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        chosen = pool.map(choose, [rows.only(mask) for mask in found.values()], [dict(folds)] * len(found))
+        return dict(zip(found, chosen, strict=True))
+
+
+def fit_many(parts: Sequence[KernelRows], recipes: Mapping[str, tuple[Recipe, float]]) -> list[KernelFit]:
+    """`fit_kernels` for several sets of rows, side by side."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        return list(pool.map(fit_kernels, parts, [dict(recipes)] * len(parts)))
 
 
 def fit_kernels(rows: KernelRows, recipes: Mapping[str, tuple[Recipe, float]]) -> KernelFit:

@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from scipy.optimize import nnls
 
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.distances import Distance
-from stowplan_predictor.kernels.intervals import LogInterval, conformal
+from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_residuals
 from stowplan_predictor.kernels.latencies import Dispatch, Isolated, NetworkTable, isolated
 from stowplan_predictor.kernels.regressors import Efficiencies, KernelRegressors
+from stowplan_predictor.training.regressions import non_negative
 from stowplan_predictor.training.samples import Measured, Sample
 
 COVERAGE: Final = 0.9
+_ENOUGH: Final = least_residuals(COVERAGE)
 # Before anything is calibrated.
 _EXACT: Final = LogInterval(0.0, 0.0)
 
@@ -55,13 +56,18 @@ def cases(samples: Sequence[Sample], folds: Mapping[str, int], regressors: Kerne
     """Kernel predictions for some networks on every slice they were measured on."""
     found = []
     for sample in samples:
-        for name, measured in sample.measured.items():
-            try:
-                efficiencies = regressors.efficiencies(sample.work.types, sample.work.names, measured.features)
-                found.append(Case(sample, name, measured, folds[sample.family], efficiencies))
-            except CannotJudge as error:
-                found.append(Case(sample, name, measured, folds[sample.family], None, error.message))
+        found += [case(sample, name, folds, regressors) for name, measured in sample.measured.items() if measured.rows]
     return found
+
+
+def case(sample: Sample, slice_: str, folds: Mapping[str, int], regressors: KernelRegressors) -> Case:
+    """Kernel predictions for one network on one slice."""
+    measured = sample.measured[slice_]
+    try:
+        efficiencies = regressors.efficiencies(sample.work.types, sample.work.names, measured.features)
+    except CannotJudge as error:
+        return Case(sample, slice_, measured, folds[sample.family], None, error.message)
+    return Case(sample, slice_, measured, folds[sample.family], efficiencies)
 
 
 def fit_dispatch(judged: Sequence[Case]) -> dict[str, Dispatch]:
@@ -71,7 +77,7 @@ def fit_dispatch(judged: Sequence[Case]) -> dict[str, Dispatch]:
         own = [case for case in judged if case.measured.slice_.threads == threads and not case.measured.slice_.fractional]
         truth = np.array([case.measured.truth_ms for case in own])
         design = np.array([[case.kernels_ms, len(case.sample.work.types), 1.0] for case in own]) / truth[:, None]
-        scale, per_kernel, per_run = nnls(design, np.ones(len(own)))[0]
+        scale, per_kernel, per_run = non_negative(design, np.ones(len(own)))
         # Squared relative errors pull a prediction down (an overestimate costs without bound); the median ratio puts it back.
         centre = float(np.median(1.0 / (design @ np.array([scale, per_kernel, per_run]))))
         found[str(threads)] = Dispatch(float(scale) * centre, float(per_kernel) * centre, float(per_run) * centre)
@@ -100,12 +106,22 @@ def held_out(judged: Sequence[Case]) -> list[Judged]:
 
 
 def calibrate(residuals: Sequence[Judged]) -> dict[str, LogInterval]:
-    """An interval for each slice, as text of its millicores."""
-    slices = sorted({item.case.measured.slice_.millicores for item in residuals})
-    return {
-        str(millicores): conformal((item.log_residual for item in residuals if item.case.measured.slice_.millicores == millicores), COVERAGE)
-        for millicores in slices
-    }
+    """An interval for each slice, as text of its millicores.
+
+    A fraction of a core with too few networks for an interval of its own takes that of the whole cores below it, stretched to hold all of its residuals.
+
+    Raises:
+        ValueError: too few networks on a slice of whole cores.
+    """
+    by_slice: dict[int, list[float]] = {}
+    for item in residuals:
+        by_slice.setdefault(item.case.measured.slice_.millicores, []).append(item.log_residual)
+    found = {millicores: conformal(values, COVERAGE) for millicores, values in by_slice.items() if millicores % 1000 == 0 or len(values) >= _ENOUGH}
+    for millicores, values in by_slice.items():
+        if millicores not in found:
+            whole = found[-(-millicores // 1000) * 1000]
+            found[millicores] = whole.around(LogInterval(min(0.0, *values), max(0.0, *values)))
+    return {str(millicores): found[millicores] for millicores in sorted(found)}
 
 
 def fit_networks(judged: Sequence[Case], residuals: Sequence[Judged]) -> NetworkTable:

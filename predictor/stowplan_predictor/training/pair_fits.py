@@ -1,18 +1,18 @@
 """The co-location model from measured pairs, judged on pairs whose networks' families it has not seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.slices import parse_slice
 
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable, terms
 from stowplan_predictor.colocation.demands import Pressure, demand, pressure
-from stowplan_predictor.kernels.intervals import conformal
+from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_residuals
 from stowplan_predictor.training.network_fits import COVERAGE, Judged
+from stowplan_predictor.training.regressions import non_negative
 from stowplan_predictor.training.rows import PairRow
 
 
@@ -41,12 +41,11 @@ class PairFit:
     pairs: tuple[Pair, ...]
 
 
-def pairs(rows: Sequence[PairRow], held_out: Sequence[Judged], folds: Mapping[str, int], device: CpuDevice) -> list[Pair]:
-    """Joins measured pairs with held-out predictions of both networks alone; pairs of networks that were not predicted are left out."""
-    alone = {(item.case.sample.name, item.case.slice): item for item in held_out}
+def pairs(rows: Sequence[PairRow], alone: Callable[[str, str], Judged | None], folds: Mapping[str, int], device: CpuDevice) -> list[Pair]:
+    """Joins measured pairs with held-out predictions of both networks alone; pairs of networks that cannot be judged are left out."""
     found = []
     for row in rows:
-        subject, tenant = alone.get((row.network, row.slice)), alone.get((row.tenant, row.tenant_slice))
+        subject, tenant = alone(row.network, row.slice), alone(row.tenant, row.tenant_slice)
         if subject is None or tenant is None:
             continue
         own = demand(subject.case.sample.work, subject.isolated.busy_ms, device)
@@ -61,29 +60,49 @@ def pairs(rows: Sequence[PairRow], held_out: Sequence[Judged], folds: Mapping[st
 
 def _coefficients(some: Sequence[Pair]) -> NDArray[np.float64]:
     design = np.array([pair.terms for pair in some])
-    return np.asarray(nnls(design, np.array([np.log(pair.row.ratio) for pair in some]))[0])
+    return non_negative(design, np.array([np.log(pair.row.ratio) for pair in some]))
 
 
-def fit_pairs(found: Sequence[Pair]) -> PairFit:
+def _predicted(pair: Pair, others: Sequence[Pair]) -> float:
+    """Slowdown as learned from other pairs: by the regression, or as their mean where they are too few for one."""
+    if len(others) < len(TERMS):
+        return float(np.exp(np.mean([np.log(other.row.ratio) for other in others]))) if others else float("nan")
+    return float(np.exp(pair.terms @ _coefficients(others)))
+
+
+def _interval(residuals: Sequence[float], alone: LogInterval) -> LogInterval:
+    """Calibrated where there are enough pairs; else that of networks alone, stretched to hold every residual there is."""
+    if len(residuals) >= least_residuals(COVERAGE):
+        return conformal(residuals, COVERAGE)
+    return alone.around(LogInterval(min(0.0, *residuals), max(0.0, *residuals)))
+
+
+def fit_pairs(found: Sequence[Pair], alone: Mapping[str, LogInterval]) -> PairFit:
     """Fits on all pairs; every prediction that is judged comes from pairs without its two families' folds.
 
+    Args:
+        found: measured pairs.
+        alone: intervals of networks alone, by millicores.
+
     Raises:
-        ValueError: too few pairs to calibrate an interval.
+        ValueError: no two pairs of different families.
     """
     predicted, means, residuals = [], [], []
     for pair in found:
         others = [other for other in found if pair.folds[0] not in other.folds and other.families[1] != pair.families[1]]
-        ratio = float(np.exp(pair.terms @ _coefficients(others))) if len(others) >= len(TERMS) else float("nan")
+        ratio = _predicted(pair, others)
         predicted.append(ratio)
         means.append(float(np.mean([other.row.ratio for other in others])) if others else float("nan"))
         residuals.append(float(np.log(pair.row.beside_ms / (pair.isolated_ms * ratio))))
     usable = [index for index, residual in enumerate(residuals) if np.isfinite(residual)]
+    if not usable:
+        raise ValueError(f"{len(found)} measured pairs: none can be held out; measure more with `make dataset`")
     tenants = [pair.tenant for pair in found]
     return PairFit(
         ColocationTable(
             terms=TERMS,
             coefficients=tuple(float(value) for value in _coefficients(found)),
-            interval=conformal((residuals[index] for index in usable), COVERAGE),
+            interval=_interval([residuals[index] for index in usable], alone[str(_millicores(found[0].row.slice))]),
             measured=tuple(sorted({(_millicores(pair.row.slice), _millicores(pair.row.tenant_slice)) for pair in found})),
             unknown_per_core=_unknown(tenants),
             coverage=COVERAGE,

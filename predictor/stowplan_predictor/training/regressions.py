@@ -8,6 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.linear_model import LinearRegression
 
 Matrix = NDArray[np.float64]
 
@@ -32,11 +33,9 @@ class Recipe:
 
 RECIPES: Final = (
     Recipe("linear", quadratic=False, penalty=3.0, trees=0),
-    Recipe("quadratic", quadratic=True, penalty=30.0, trees=0),
-    Recipe("stiff-quadratic", quadratic=True, penalty=300.0, trees=0),
-    Recipe("trees", quadratic=False, penalty=np.inf, trees=150),
-    Recipe("linear-trees", quadratic=False, penalty=3.0, trees=100),
-    Recipe("quadratic-trees", quadratic=True, penalty=100.0, trees=100),
+    Recipe("quadratic", quadratic=True, penalty=100.0, trees=0),
+    Recipe("trees", quadratic=False, penalty=np.inf, trees=100),
+    Recipe("linear-trees", quadratic=False, penalty=3.0, trees=60),
 )
 
 
@@ -62,6 +61,12 @@ class Regressor:
         if self.trees is not None:
             found = found + self.trees.predict(features)
         return np.asarray(found, dtype=np.float64)
+
+
+def non_negative(design: Matrix, target: Matrix) -> Matrix:
+    """Least squares with coefficients that are not negative, and no constant beside the columns."""
+    found = LinearRegression(fit_intercept=False, positive=True).fit(design, target)
+    return np.asarray(found.coef_, dtype=np.float64)
 
 
 def _ridge(design: Matrix, target: Matrix, weight: Matrix, penalty: float) -> Matrix:
@@ -96,7 +101,7 @@ def fit(recipe: Recipe, features: NDArray[np.float32], target: Matrix, weight: M
     if not recipe.trees:
         return base
     trees = GradientBoostingRegressor(
-        n_estimators=recipe.trees, learning_rate=0.1, max_depth=4, min_samples_leaf=6, subsample=0.7, max_features=0.5, init="zero", random_state=0
+        n_estimators=recipe.trees, learning_rate=0.12, max_depth=4, min_samples_leaf=6, subsample=0.7, max_features=0.5, init="zero", random_state=0
     )
     trees.fit(features, target - base.predict(features), sample_weight=weight)
     return Regressor(center, scale, offset, weights, products, trees)

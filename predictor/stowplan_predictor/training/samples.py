@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from stowplan_predictor.measuring import structures
 from stowplan_predictor.training.datasets import Dataset
 from stowplan_predictor.training.rows import KernelRow, NetworkRow, StructureRow
 
+# Pairs are judged by what is predicted of both networks alone on this slice, whether or not they were measured alone in the data set.
+PAIR_SLICE: Final = "cpu:1"
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -34,7 +38,7 @@ class Measured:
     unmatched_ms: float
     """Profiled time of runtime kernels that belong to none of ours."""
     rows: tuple[NetworkRow, ...]
-    """Repeats, end to end."""
+    """Repeats, end to end; empty where the network met this slice in a pair only."""
 
     @property
     def truth_ms(self) -> float:
@@ -88,7 +92,7 @@ def _sample(structure: StructureRow, networks: Sequence[NetworkRow], kernel_rows
     home = {operator: kernel.index for kernel in kernels for operator in kernel.operators}
     owners = truths.read_truth(graph, structures.unpack(structure.optimized)).owners if structure.optimized else {}
     measured = {}
-    for name in sorted({row.slice for row in networks}):
+    for name in sorted({PAIR_SLICE} | {row.slice for row in networks}):
         slice_ = slice_resources(device, parse_slice(name))
         rows = [row for row in kernel_rows if row.slice == name]
         times, unmatched = _kernel_ms(owners, home, len(kernels), rows) if rows and owners else (None, 0.0)
@@ -108,9 +112,10 @@ def samples(dataset: Dataset, device: CpuDevice) -> Samples:
     for kernel in dataset.kernels:
         kernels.setdefault(kernel.network, []).append(kernel)
     found, refused = {}, {}
-    for name in sorted(networks):
+    paired = {name for row in dataset.pairs for name in (row.network, row.tenant)}
+    for name in sorted(networks.keys() | paired):
         try:
-            found[name] = _sample(dataset.structures[name], networks[name], kernels.get(name, []), device)
+            found[name] = _sample(dataset.structures[name], networks.get(name, []), kernels.get(name, []), device)
         except GraphRefused as error:
             refused[name] = str(error)
     return Samples(device, found, refused)

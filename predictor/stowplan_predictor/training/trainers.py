@@ -17,9 +17,10 @@ from typing import Any, Final
 import numpy as np
 from stowplan_fleet import descriptors
 
-from stowplan_predictor.bundles.loading import COLOCATION, DEVICES, KERNELS, NETWORKS, RESPONSE, load_bundle
+from stowplan_predictor.bundles.loading import COLOCATION, CPU_RUNTIME, DEVICES, KERNELS, NETWORKS, RESPONSE, load_bundle
 from stowplan_predictor.bundles.manifests import canonical, digest
 from stowplan_predictor.bundles.writing import write_bundle
+from stowplan_predictor.kernels.regressors import KernelRegressors
 from stowplan_predictor.training import baselines, judgements, kernel_fits, load_fits, network_fits, pair_fits
 from stowplan_predictor.training.datasets import Dataset, read_dataset, read_splits
 from stowplan_predictor.training.network_fits import Case, Judged
@@ -27,10 +28,10 @@ from stowplan_predictor.training.regressions import Recipe
 from stowplan_predictor.training.samples import Sample, Samples, samples
 
 NAME: Final = "stowplan-cpu"
-RUNTIME: Final = "onnxruntime-cpu"
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
-# Code that decides what a bundle holds: its digest tells whether a bundle can still be made from the tree.
-_CODE: Final = ("graphs", "fusion", "kernels", "colocation", "response", "bundles", "training")
+# Code that decides what a bundle holds: its digest tells by which sources it was made.
+_CODE: Final = ("graphs", "fusion", "kernels", "colocation", "response")
+_TRAINING_CODE: Final = ("samples", "regressions", "kernel_fits", "network_fits", "pair_fits", "load_fits", "baselines", "scores", "judgements", "trainers")
 
 Recipes = Mapping[str, tuple[Recipe, float]]
 
@@ -46,19 +47,34 @@ class Trained:
 def code_digest() -> str:
     """Digest of the sources that training and prediction run through."""
     sources = sorted(path for folder in _CODE for path in (_PACKAGE / folder).rglob("*.py"))
+    sources += [_PACKAGE / "training" / f"{name}.py" for name in _TRAINING_CODE]
     joined = b"".join(str(path.relative_to(_PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0" for path in sources)
     return f"sha256:{hashlib.sha256(joined).hexdigest()}"
 
 
-def _cross_fitted(train: Sequence[Sample], folds: Mapping[str, int], recipes: Recipes, say: Callable[[str], None]) -> list[Case]:
+@dataclass(frozen=True, slots=True)
+class Crossed:
     """Every network judged by kernel regressors that never saw its family's fold."""
+
+    cases: Sequence[Case]
+    regressors: Mapping[int, KernelRegressors]
+    """By the fold they have not seen."""
+
+    @property
+    def known(self) -> list[Case]:
+        """Those that can be judged."""
+        return [case for case in self.cases if case.efficiencies is not None]
+
+
+def _cross_fitted(train: Sequence[Sample], folds: Mapping[str, int], recipes: Recipes) -> Crossed:
     found: list[Case] = []
-    for fold in sorted({folds[sample.family] for sample in train}):
-        others = [sample for sample in train if folds[sample.family] != fold]
-        fit = kernel_fits.fit_kernels(kernel_fits.kernel_rows(others), recipes)
-        found += network_fits.cases([sample for sample in train if folds[sample.family] == fold], folds, fit.regressors())
-        say(f"fold {fold}: learned from {len(others)} networks")
-    return found
+    regressors: dict[int, KernelRegressors] = {}
+    numbers = sorted({folds[sample.family] for sample in train})
+    parts = [kernel_fits.kernel_rows([sample for sample in train if folds[sample.family] != number]) for number in numbers]
+    for number, fit in zip(numbers, kernel_fits.fit_many(parts, recipes), strict=True):
+        regressors[number] = fit.regressors()
+        found += network_fits.cases([sample for sample in train if folds[sample.family] == number], folds, regressors[number])
+    return Crossed(found, regressors)
 
 
 def _judge_light(everyone: Samples, train: Sequence[Sample], folds: Mapping[str, int], recipes: Recipes) -> dict[str, Any]:
@@ -68,7 +84,7 @@ def _judge_light(everyone: Samples, train: Sequence[Sample], folds: Mapping[str,
     strangers = [sample for sample in train if sample.family not in families]
     fit = kernel_fits.fit_kernels(kernel_fits.kernel_rows(strangers), recipes)
     regressors = fit.regressors()
-    known = [case for case in _cross_fitted(strangers, folds, recipes, lambda _: None) if case.efficiencies is not None]
+    known = _cross_fitted(strangers, folds, recipes).known
     table = network_fits.fit_networks(known, network_fits.held_out(known))
     # One fold for all: they are judged together, by what was learned without any of them.
     cases = network_fits.cases(light, dict.fromkeys(families, -1), regressors)
@@ -107,11 +123,20 @@ def train(dataset: Dataset, device_json: bytes, folds: Mapping[str, int], say: C
     rows = kernel_fits.kernel_rows(train_set)
     recipes = kernel_fits.recipes_for(rows, folds)
     say(f"{len(rows.types)} kernels of {len(set(rows.types))} types, {len(recipes)} regressors")
-    cases = _cross_fitted(train_set, folds, recipes, say)
-    known = [case for case in cases if case.efficiencies is not None]
+    crossed = _cross_fitted(train_set, folds, recipes)
+    known = crossed.known
+    say(f"{len(known)} of {len(crossed.cases)} cases judged by models that never saw their families")
     held_out: list[Judged] = network_fits.held_out(known)
     networks = network_fits.fit_networks(known, held_out)
-    pair_fit = pair_fits.fit_pairs(pair_fits.pairs(dataset.pairs, held_out, folds, device))
+
+    def alone(network: str, slice_: str) -> Judged | None:
+        sample = everyone.networks.get(network)
+        if sample is None or slice_ not in sample.measured:
+            return None
+        case = network_fits.case(sample, slice_, folds, crossed.regressors[folds[sample.family]])
+        return network_fits.predict(case, networks) if case.efficiencies is not None else None
+
+    pair_fit = pair_fits.fit_pairs(pair_fits.pairs(dataset.pairs, alone, folds, device), networks.intervals)
     response, load_cases = load_fits.fit_loads(dataset.loads, [row for row in dataset.networks if row.network in {s.name for s in train_set}])
     say("co-location and response time fitted; judging")
     fit = kernel_fits.fit_kernels(rows, recipes)
@@ -124,7 +149,7 @@ def train(dataset: Dataset, device_json: bytes, folds: Mapping[str, int], say: C
         f"{DEVICES}/{device.name}.json": device_json,
     }
     errors = {
-        "networks": judgements.networks(cases, held_out, everyone),
+        "networks": judgements.networks(crossed.cases, held_out, everyone),
         "light": _judge_light(everyone, train_set, folds, recipes),
         "kernels": _kernel_errors(rows, folds, recipes),
         "colocation": judgements.colocation(pair_fit),
@@ -138,7 +163,7 @@ def _provenance(folder: Path, dataset: Dataset) -> dict[str, Any]:
     return {
         "datasets": {dataset.device: {"measured": dict(dataset.provenance), "files": {path.name: digest(path.read_bytes()) for path in tables}}},
         "code": code_digest(),
-        "versions": {name: version(name) for name in ("numpy", "onnx", "scikit-learn", "scipy", "stowplan")},
+        "versions": {name: version(name) for name in ("numpy", "onnx", "scikit-learn", "stowplan")},
     }
 
 
@@ -147,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, help="a folder datasets/<device>; the only one under --datasets where not given")
     parser.add_argument("--datasets", type=Path, default=Path("datasets"))
-    parser.add_argument("--output", type=Path, default=_PACKAGE / "shipped" / RUNTIME)
+    parser.add_argument("--output", type=Path, default=_PACKAGE / "shipped" / CPU_RUNTIME)
     chosen = parser.parse_args(arguments)
 
     def say(text: str) -> None:
@@ -160,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dataset = read_dataset(folders[0])
     device_json = (folders[0] / "device.json").read_bytes()
     trained = train(dataset, device_json, read_splits(chosen.datasets / "splits.json"), say)
-    label = write_bundle(chosen.output, name=NAME, runtime=RUNTIME, files=trained.files, provenance=_provenance(folders[0], dataset), errors=trained.errors)
+    label = write_bundle(chosen.output, name=NAME, runtime=CPU_RUNTIME, files=trained.files, provenance=_provenance(folders[0], dataset), errors=trained.errors)
     bundle = load_bundle(chosen.output)
     say(f"{chosen.output}: {bundle.manifest.name}@{label}")
     sys.stdout.write(json.dumps(trained.errors["light"]["all"], indent=2) + "\n")
