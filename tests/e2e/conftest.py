@@ -1,8 +1,10 @@
 """The whole system for end-to-end tests: our processes beside the real control plane, and an audit after every test."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
+import stowplan_predictor
 import yaml
 from controlplane_clusters import Cluster, free_ports
 from stowplan_fleet import descriptors, keys
@@ -30,8 +32,11 @@ def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
 
 
 @pytest.fixture(scope="session")
-def predictor_port() -> Iterator[int]:
-    """A predictor."""
+def predictor_port(controlplane: Cluster) -> Iterator[int]:
+    """The predictor, running, with the bundle that is shipped; in a tree where none was trained yet, one stated law in its place."""
+    if (Path(stowplan_predictor.__file__).parent / "shipped").is_dir():
+        yield components.start_predictor(controlplane)
+        return
     (port,) = free_ports(1)
     with lawful_predictors.serve(port):
         yield port

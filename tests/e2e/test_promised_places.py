@@ -14,11 +14,11 @@ QUICK_CORE = "made-up-quick/cpu:1"
 
 def test_two_pods_filtered_before_either_is_bound_never_share_a_slice_promised_to_one(stage: Stage) -> None:
     """Two replicas pass the filter while the node is empty. The first binding takes the place; the second one is decided anew, and refused."""
-    other = stage.occupant("squeezenet", QUICK_CORE, 1)
-    alone, beside = stage.ask("squeezenet", QUICK_CORE, 1), stage.ask("squeezenet", QUICK_CORE, 1, [other])
-    twins = inference_service("twins", "squeezenet", between(upper_ms(alone), upper_ms(beside)), 2, slice_classes=[QUICK_CORE], replicas={"min": 2, "max": 2})
+    other = stage.occupant("resnet50", QUICK_CORE, 1)
+    alone, beside = stage.ask("resnet50", QUICK_CORE, 1), stage.ask("resnet50", QUICK_CORE, 1, [other])
+    twins = inference_service("twins", "resnet50", between(upper_ms(alone), upper_ms(beside)), 2, slice_classes=[QUICK_CORE], replicas={"min": 2, "max": 2})
     stage.add_nodes(node("only", "4", {keys.DEVICE_LABEL: "made-up-quick"}))
-    stage.upload("squeezenet")
+    stage.upload("resnet50")
     with stage.wiretap.holding("bind", stage.namespace) as gate:
         stage.apply(twins)
         filters = wait_until(lambda: _of_two_pods(stage), 20, lambda: stage.tell("twins"))
