@@ -302,6 +302,16 @@ def test_too_many_nodes_bytes_and_fields_are_refused() -> None:
         load_graph(content, limits=Limits(max_fields=3))
 
 
+def test_bombs_of_empty_messages_are_refused() -> None:
+    """A node of a few hundred bytes that holds nothing but empty attributes unpacks to a hundred times its size; the sum is bounded before."""
+    proto = model([_RELU], {"x": (1,)})
+    bomb = onnx.NodeProto.FromString(b"\x2a\x00" * 200)
+    proto.graph.node.extend([bomb] * 200)
+
+    with pytest.raises(GraphTooLarge, match="parts"):
+        load_graph(proto.SerializeToString(), limits=Limits(max_parts=10_000))
+
+
 def test_stripping_changes_nothing_but_size() -> None:
     """Weights are not part of the structure."""
     proto = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": (1, 512)}, constants={"w": zeros(512, 512)}, doc_string="long " * 10)

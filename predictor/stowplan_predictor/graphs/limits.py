@@ -11,11 +11,14 @@ class Limits:
     """Protocol buffers end at 2 GiB; larger models keep their weights in external files, which need not be there."""
 
     max_structure_bytes: int = 64 * 2**20
-    """What is left of the file once large weights are skipped. Hand-made protocol buffers unpack to many times their size (an empty
-    node costs two bytes in the file), so this bounds memory; the structure of real models stays below 20 MiB."""
+    """What is left of the file once large weights are skipped; the structure of real models, with their small weights, stays below 20 MiB."""
 
     max_fields: int = 1_000_000
-    """Fields looked at while skipping weights: about a second. A model of 20,000 nodes has some 50,000."""
+    """Fields looked at while skipping weights: about a second. A model of 20,000 nodes has some 100,000."""
+
+    max_parts: int = 4_000_000
+    """Messages and values that may unpack from what is copied. Hand-made protocol buffers unpack to a hundred times their size (an empty node
+    costs two bytes in the file and about 200 in memory), so this bounds memory to 1 GiB. Real nodes take 100 to 300 bytes: room for 30,000."""
 
     max_nodes: int = 100_000
     """Nodes and initializers, each inlined function or branch counted again. The largest exports of torchvision, timm and transformers

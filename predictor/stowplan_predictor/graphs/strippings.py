@@ -24,8 +24,10 @@ _PAYLOADS = {
     for name, d in _MESSAGES.items()
 }
 
-# A message shorter than this is copied whole: it cannot hold a payload that is worth skipping.
-_SMALL_BYTES = 4 * 1024
+# A message shorter than this is copied whole, and counted as if it held nothing but the shortest parts there are, of two bytes each:
+# cheaper than a look inside, and no under-estimate.
+_SMALL_BYTES = 512
+_SHORTEST_PART_BYTES = 2
 # Protocol buffers themselves give up at 100 levels of messages.
 _MAX_LEVELS = 100
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
@@ -47,6 +49,7 @@ class _Walk:
         self.data = data
         self.limits = limits
         self.fields = 0
+        self.parts = 0
         self.kept_bytes = 0
         # 8 bytes are the widest element of a payload that is ever folded.
         self.max_payload_bytes = 8 * limits.max_folded_elements
@@ -66,7 +69,7 @@ class _Walk:
         """Key, start of the body and end of the field that starts at `at`."""
         self.fields += 1
         if self.fields > self.limits.max_fields:
-            raise GraphTooLarge(f"model file: more than {self.limits.max_fields} fields; a model of that many parts is not analysed")
+            raise self.too_many()
         key, body = self.varint(at, end)
         wire, stop = key & 7, body
         if wire == _DELIMITED:
@@ -81,6 +84,17 @@ class _Walk:
         if stop > end:
             raise ModelUnreadable(f"model file: not ONNX or truncated (a field at byte {at} ends {stop - end} bytes too late); export or copy it again")
         return key, body, stop
+
+    def too_many(self) -> GraphTooLarge:
+        return GraphTooLarge(
+            f"model file: more than {self.limits.max_fields} fields, or {self.limits.max_parts} parts; a model of that many parts is not analysed"
+        )
+
+    def unseen(self, length: int) -> None:
+        """Count what may lie in a field that is copied without a look inside."""
+        self.parts += length // _SHORTEST_PART_BYTES
+        if self.parts > self.limits.max_parts:
+            raise self.too_many()
 
     def keep(self, parts: list[bytes | memoryview], chunk: bytes | memoryview) -> None:
         if not chunk:
@@ -110,6 +124,8 @@ class _Walk:
                     self.keep(parts, _encoded(key) + _encoded(len(inner)))
                     parts.append(inner)
                     run = stop
+                elif number not in payloads:
+                    self.unseen(length)
             at = stop
         self.keep(parts, self.data[run:end])
         return b"".join(parts)
