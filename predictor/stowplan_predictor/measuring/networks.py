@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from stowplan_fleet.slices import Slice
 
-from stowplan_predictor.measuring import noises, processes, quotas
+from stowplan_predictor.measuring import noises, processes, quotas, references
 from stowplan_predictor.measuring.distributions import Distribution
 from stowplan_predictor.measuring.locks import machine_lock
+from stowplan_predictor.measuring.references import Reference
 
 # A sample set above this variation is taken again; fractional slices are multimodal by nature (throttling) and are exempt.
 MAX_CV: Final = 0.05
@@ -51,6 +52,10 @@ class NetworkMeasurement:
     """True where no attempt stayed within the limits; the least disturbed one is reported."""
     measured_at: str
     runtime_version: str
+    product_slowdown: float | None
+    """A fixed matrix product right before and after, the slower of both, over its best on this machine; None where no best was given."""
+    copy_slowdown: float | None
+    """The same of a fixed copy in memory."""
     input_shapes: Mapping[str, tuple[int, ...]] = field(hash=False)
 
 
@@ -91,11 +96,12 @@ def opened(path: Path, part: Slice, input_shapes: Mapping[str, tuple[int, ...]],
         yield worker, answer
 
 
-def sampled(worker: processes.Worker, part: Slice, rules: SampleRules) -> tuple[dict[str, Any], int, bool]:
+def sampled(worker: processes.Worker, part: Slice, rules: SampleRules, best: Reference | None) -> tuple[dict[str, Any], int, bool]:
     """Sample sets until one is within the limits: that one (else the least disturbed), the number of attempts, and whether it is noisy."""
     fractional = processes.is_fractional(part)
     began = time.monotonic()
     sets: list[dict[str, Any]] = []
+    looked = _look(worker, best)
     while len(sets) < MAX_ATTEMPTS and (not sets or time.monotonic() - began < rules.budget_s):
         taken = worker.ask(
             "sample",
@@ -104,26 +110,53 @@ def sampled(worker: processes.Worker, part: Slice, rules: SampleRules) -> tuple[
             min_s=rules.fractional_min_s if fractional else rules.min_s,
             max_s=rules.max_s,
         )
+        before, looked = looked, _look(worker, best)
+        taken["product_slowdown"] = max(before[0], looked[0]) if best else None
+        taken["copy_slowdown"] = max(before[1], looked[1]) if best else None
         sets.append(taken)
-        if _acceptable(taken, fractional):
+        if _disturbance(taken, fractional) <= 1.0:
             return taken, len(sets), False
-    return min(sets, key=_disturbance), len(sets), True
+    return min(sets, key=lambda taken: _disturbance(taken, fractional)), len(sets), True
 
 
-def _acceptable(taken: dict[str, Any], fractional: bool) -> bool:  # noqa: FBT001 - private
-    quiet = noises.Noise(taken["foreign_share"], taken["steal_share"]).acceptable
-    return quiet and (fractional or taken["distribution"]["steady_cv"] <= MAX_CV)
+def _look(worker: processes.Worker, best: Reference | None) -> tuple[float, float]:
+    """Slowdowns of the machine itself now; nothing is looked at where there is nothing to hold it against."""
+    if best is None:
+        return 0.0, 0.0
+    seen = worker.ask("look", timeout_s=60)
+    return seen["product_ms"] / best.product_ms, seen["copy_ms"] / best.copy_ms
 
 
-def _disturbance(taken: dict[str, Any]) -> float:
-    return float(max(taken["foreign_share"] / noises.LIMIT, taken["steal_share"] / noises.LIMIT, taken["distribution"]["steady_cv"] / MAX_CV))
+def _disturbance(taken: dict[str, Any], fractional: bool) -> float:  # noqa: FBT001 - private
+    """The worst of all measures of disturbance, each over its limit."""
+    measures = [taken["foreign_share"] / noises.LIMIT, taken["steal_share"] / noises.LIMIT]
+    if not fractional:
+        measures.append(taken["distribution"]["steady_cv"] / MAX_CV)
+    if taken["product_slowdown"] is not None:
+        measures.append(taken["product_slowdown"] / references.MAX_PRODUCT_SLOWDOWN)
+        measures.append(taken["copy_slowdown"] / references.MAX_COPY_SLOWDOWN)
+    return float(max(measures))
 
 
-def measurement_of(part: Slice, worker: processes.Worker, answer: dict[str, Any], rules: SampleRules) -> NetworkMeasurement:
+def best_reference(part: Slice, seconds: float = 10.0, wait_s: float = 600.0, on_wait: Callable[[str], None] | None = None) -> Reference:
+    """The best times of the fixed work on whole cores of this machine, to hold measurements against.
+
+    Raises:
+        MachineBusy: another measurement held the machine for over `wait_s`.
+        MeasurementError: the machine has fewer cores than the slice.
+    """
+    cores = processes.cores_of(part)
+    with machine_lock(wait_s, on_wait), processes.Worker() as worker:
+        seen = worker.ask("best", timeout_s=seconds * 3 + 60, cpus=processes.placed_cpus(cores), threads=cores, seconds=seconds)
+    return Reference(seen["product_ms"], seen["copy_ms"])
+
+
+def measurement_of(part: Slice, worker: processes.Worker, answer: dict[str, Any], rules: SampleRules, best: Reference | None = None) -> NetworkMeasurement:
     """Measures a network that is open in a worker."""
     fractional = processes.is_fractional(part)
     warmup = worker.ask("warm_up", timeout_s=120, min_runs=rules.warmup_runs, min_s=2 * quotas.PERIOD_US / 1e6 if fractional else rules.warmup_s)
-    taken, attempts, noisy = sampled(worker, part, rules)
+    # Under a quota the fixed work is throttled like everything else, and tells nothing.
+    taken, attempts, noisy = sampled(worker, part, rules, None if fractional else best)
     return NetworkMeasurement(
         slice=part,
         threads=processes.cores_of(part),
@@ -135,6 +168,8 @@ def measurement_of(part: Slice, worker: processes.Worker, answer: dict[str, Any]
         noisy=noisy,
         measured_at=processes.now_utc(),
         runtime_version=answer["runtime"],
+        product_slowdown=taken["product_slowdown"],
+        copy_slowdown=taken["copy_slowdown"],
         input_shapes={name: tuple(shape) for name, shape in answer["input_shapes"].items()},
     )
 
@@ -150,11 +185,14 @@ def measure_network(
     slice: Slice,  # noqa: A002 - the word of the house
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
+    best: Reference | None = None,
     rules: SampleRules | None = None,
     wait_s: float = 600.0,
     on_wait: Callable[[str], None] | None = None,
 ) -> NetworkMeasurement:
     """Median and distribution of one inference, alone on the slice.
+
+    With `best` (`best_reference`), sample sets beside which the machine itself was slow are taken again too.
 
     Raises:
         MachineBusy: another measurement held the machine for over `wait_s`.
@@ -163,4 +201,4 @@ def measure_network(
         MeasurementError: the machine has fewer cores than the slice.
     """
     with machine_lock(wait_s, on_wait), model_file(onnx_model) as path, opened(path, slice, input_shapes or {}) as (worker, answer):
-        return measurement_of(slice, worker, answer, rules or SampleRules())
+        return measurement_of(slice, worker, answer, rules or SampleRules(), best)

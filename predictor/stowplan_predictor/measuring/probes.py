@@ -48,14 +48,19 @@ def _median_s(session: Any, feeds: Mapping[str, Any], runs: int) -> float:  # no
 class MatrixProduct:
     """Single-precision matrix products on a number of cores."""
 
-    def __init__(self, cores: int) -> None:
-        weight = np.random.default_rng(0).standard_normal((_MATRIX, _MATRIX)).astype(np.float32)
+    def __init__(self, cores: int, side: int = _MATRIX) -> None:
+        self._side = side
+        weight = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
         self._feeds = {"input": weight.T.copy()}
         self._session = _session([helper.make_node("MatMul", ["input", "weight"], ["product"])], weight.shape, {"weight": weight}, cores)
 
     def flops_per_second(self) -> float:
         """Multiplications and additions a second."""
-        return 2.0 * _MATRIX**3 / _median_s(self._session, self._feeds, 30)
+        return 2.0 * self._side**3 / self.seconds(30)
+
+    def seconds(self, runs: int) -> float:
+        """Median duration of a product."""
+        return _median_s(self._session, self._feeds, runs)
 
 
 class Additions:

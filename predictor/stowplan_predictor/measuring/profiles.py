@@ -12,13 +12,14 @@ from stowplan_fleet.slices import Slice
 from stowplan_predictor.measuring import networks, processes, structures
 from stowplan_predictor.measuring.locks import machine_lock
 from stowplan_predictor.measuring.networks import NetworkMeasurement, SampleRules
+from stowplan_predictor.measuring.references import Reference
 
 # Profiled runs at least; networks that are fast take more, within the seconds below.
 _RUNS: Final = 20
 _MAX_S: Final = 0.3
-# A profile whose kernels do not add up to the end-to-end median within this share is taken once more; the one that agrees better is kept.
+# A profile whose kernels do not add up to the end-to-end median within this share is taken again; the one that agrees best is kept.
 _AGREEMENT: Final = 0.12
-_ATTEMPTS: Final = 2
+_ATTEMPTS: Final = 3
 # What the profiler adds to each kernel, about; only to judge agreement, never taken off a time.
 _PROFILER_US: Final = 1.0
 
@@ -80,18 +81,18 @@ def profiled(worker: processes.Worker, end_to_end: NetworkMeasurement, known_opt
     `known_optimized` is the stripped optimised model of an earlier profile of the same network on the same CPU: the optimiser looks at the CPU and never at
     the number of threads, so that it need not be written again.
     """
-    stripped, best = known_optimized, None
+    stripped, nearest = known_optimized, None
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as folder:
             summary = worker.ask("profile", timeout_s=180, folder=folder, runs=_RUNS, max_s=_MAX_S, save_optimized=not stripped)
             stripped = stripped or structures.strip_weights((Path(folder) / "optimized.onnx").read_bytes())
         profile = KernelProfile(end_to_end, kernel_times(summary, onnx.load_model_from_string(stripped)), stripped)
-        if best is None or profile.disagreement < best.disagreement:
-            best = profile
-        if best.disagreement <= _AGREEMENT:
+        if nearest is None or profile.disagreement < nearest.disagreement:
+            nearest = profile
+        if nearest.disagreement <= _AGREEMENT:
             break
-    assert best is not None  # noqa: S101 - there is at least one attempt
-    return best
+    assert nearest is not None  # noqa: S101 - there is at least one attempt
+    return nearest
 
 
 def profile_kernels(
@@ -100,6 +101,7 @@ def profile_kernels(
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
     known_optimized: bytes = b"",
+    best: Reference | None = None,
     rules: SampleRules | None = None,
     wait_s: float = 600.0,
     on_wait: Callable[[str], None] | None = None,
@@ -112,4 +114,4 @@ def profile_kernels(
         RuntimeRefused: the runtime cannot run the network.
     """
     with machine_lock(wait_s, on_wait), networks.model_file(onnx_model) as path, networks.opened(path, slice, input_shapes or {}) as (worker, answer):
-        return profiled(worker, networks.measurement_of(slice, worker, answer, rules or SampleRules()), known_optimized)
+        return profiled(worker, networks.measurement_of(slice, worker, answer, rules or SampleRules(), best), known_optimized)

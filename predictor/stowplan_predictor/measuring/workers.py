@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 
 from stowplan_predictor.errors import RuntimeRefused
-from stowplan_predictor.measuring import distributions, inputs, noises, traces
+from stowplan_predictor.measuring import distributions, inputs, noises, references, traces
 
 # Warnings of the runtime (unused initializers, hardware-specific graphs) are not errors of a measurement.
 _LOG_ERRORS_ONLY: Final = 3
@@ -31,6 +31,7 @@ class Measured:
     def __init__(self, model: str, cpus: list[int], threads: int, spinning: bool, input_shapes: Mapping[str, list[int]]) -> None:  # noqa: FBT001 - JSON
         os.sched_setaffinity(0, cpus)
         self.model, self.threads, self.spinning = model, threads, spinning
+        self._referee: references.Referee | None = None
         shapes = {name: tuple(shape) for name, shape in input_shapes.items()}
         try:
             self.session = onnxruntime.InferenceSession(model, self._options(), providers=["CPUExecutionProvider"])
@@ -62,6 +63,14 @@ class Measured:
     def dump(self, path: str) -> int:
         """Writes the inputs, one after the other, as a request carries them; returns how many bytes that is."""
         return Path(path).write_bytes(b"".join(value.tobytes() for value in self.feeds.values()))
+
+    def look(self) -> dict[str, float]:
+        """How fast the machine itself is now, on the cores and with the threads of this slice; the caches are warmed again after."""
+        if self._referee is None:
+            self._referee = references.Referee(self.threads)
+        seen = self._referee.look()
+        self.warm_up(2, 0.0)
+        return {"product_ms": seen.product_ms, "copy_ms": seen.copy_ms}
 
     def warm_up(self, min_runs: int, min_s: float) -> int:
         """Runs until both are reached; returns how many."""
@@ -136,7 +145,7 @@ def main() -> int:
             if name == "open":
                 measured = Measured(**arguments)
                 answer = measured.opened()
-            elif measured is None and name != "generate":
+            elif measured is None and name not in _ALONE:
                 raise RuntimeRefused(f"{name}: nothing is open")
             else:
                 answer = _COMMANDS[name](measured, arguments)
@@ -161,12 +170,22 @@ def _generate(_measured: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # n
     return request_loops.generate(**arguments)
 
 
+def _best(_measured: Any, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+    os.sched_setaffinity(0, arguments["cpus"])
+    seen = references.Referee(arguments["threads"]).best(arguments["seconds"])
+    return {"product_ms": seen.product_ms, "copy_ms": seen.copy_ms}
+
+
+# Commands that need no open network.
+_ALONE: Final = ("generate", "best")
 _COMMANDS: Final[Mapping[str, Callable[[Any, dict[str, Any]], dict[str, Any]]]] = {
     "warm_up": lambda measured, arguments: {"runs": measured.warm_up(**arguments)},
+    "look": lambda measured, _arguments: dict(measured.look()),
     "sample": lambda measured, arguments: dict(measured.sample(**arguments)),
     "dump": lambda measured, arguments: {"bytes": measured.dump(**arguments)},
     "profile": lambda measured, arguments: dict(measured.profile(**arguments)),
     "serve": _serve,
+    "best": _best,
     "generate": _generate,
 }
 

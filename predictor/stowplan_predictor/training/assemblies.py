@@ -6,15 +6,17 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import onnx
 from stowplan_fleet import descriptors
+from stowplan_fleet.slices import parse_slice
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.measuring import devices, networks, noises, structures
+from stowplan_predictor.measuring import devices, networks, noises, references, structures
+from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.training import datasets, zoo
 from stowplan_predictor.training.results import Results
 from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
@@ -84,6 +86,17 @@ def survey_once(work: Path, name: str | None, say: Callable[[str], None]) -> Non
     target.write_bytes(descriptors.write_device(survey.device))
 
 
+def references_once(work: Path, slices: Sequence[str], say: Callable[[str], None]) -> dict[str, Reference]:
+    """The best times of the fixed work on each slice of whole cores, measured unless this campaign did already."""
+    target = work / "references.json"
+    if not target.exists():
+        best = {part: networks.best_reference(parse_slice(part), wait_s=1800.0, on_wait=say) for part in slices}
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps({part: asdict(reference) for part, reference in best.items()}), encoding="utf-8")
+        temporary.replace(target)
+    return {part: Reference(**fields) for part, fields in json.loads(target.read_text(encoding="utf-8")).items()}
+
+
 def _structures(work: Path, names: set[str]) -> list[StructureRow]:
     entries = {entry.name: entry for entry in zoo.entries()}
     rows = []
@@ -137,6 +150,8 @@ def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], left
             "limit_foreign_and_steal": noises.LIMIT,
             "limit_cv": networks.MAX_CV,
             "attempts": networks.MAX_ATTEMPTS,
+            "limit_product_slowdown": references.MAX_PRODUCT_SLOWDOWN,
+            "limit_copy_slowdown": references.MAX_COPY_SLOWDOWN,
             "weights": "random: times, not accuracy, are the matter",
         },
         "rows": {table: len(given) for table, given in rows.items()},

@@ -17,9 +17,9 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stowplan_predictor.errors import DatasetRefused, MeasurementError
-from stowplan_predictor.training import assemblies, runs, zoo
+from stowplan_predictor.training import assemblies, plans, runs, zoo
 from stowplan_predictor.training.datasets import AnyRow
-from stowplan_predictor.training.plans import Task, plan
+from stowplan_predictor.training.plans import Task
 from stowplan_predictor.training.results import Results
 
 EXIT_DONE: Final = 0
@@ -120,8 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not exported:
                 progress.console.print("no network is exported yet: run with --export-only first")
                 return EXIT_REFUSED
-            tasks = plan([entry for entry in entries if entry.name in exported])
+            tasks = plans.plan([entry for entry in entries if entry.name in exported])
             assemblies.survey_once(arguments.work, arguments.device, progress.console.print)
+            best = assemblies.references_once(arguments.work, plans.WHOLE, progress.console.print)
             bar = progress.add_task("measuring", total=len(tasks))
 
             def run(task: Task) -> dict[str, list[AnyRow]]:
@@ -129,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 files: Callable[[str], Path] = exported.__getitem__
                 match task.kind:
                     case "network":
-                        return runs.run_network(task, files, progress.console.print, assemblies.OptimizedFolder(arguments.work))
+                        return runs.run_network(task, files, progress.console.print, assemblies.OptimizedFolder(arguments.work), best)
                     case "pair":
                         return runs.run_pair(task, files, progress.console.print)
                     case _:

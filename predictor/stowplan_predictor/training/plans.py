@@ -7,7 +7,7 @@ from typing import Final
 from stowplan_predictor.training.zoo import Entry
 
 # Whole cores and half a core: the slices of a small node.
-_WHOLE: Final = ("cpu:1", "cpu:2")
+WHOLE: Final = ("cpu:1", "cpu:2")
 _FRACTIONAL: Final = "cpu:500m"
 UTILIZATIONS: Final = (0.3, 0.5, 0.7, 0.85)
 _KINDS: Final = ("network", "pair", "load")
@@ -73,7 +73,7 @@ def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
     light = [entry for entry in entries if entry.split == "light"]
     random = [entry for entry in entries if entry.split == "random"]
 
-    def networks(chosen: Iterable[Entry], slices: Sequence[str] = _WHOLE, repeat: int = 0) -> list[Task]:
+    def networks(chosen: Iterable[Entry], slices: Sequence[str] = WHOLE, repeat: int = 0) -> list[Task]:
         return [Task("network", entry.name, part, repeat) for entry in chosen for part in slices]
 
     def named(wanted: Iterable[str]) -> list[str]:

@@ -91,6 +91,10 @@ class NetworkRow:
     """Kernels that the runtime executed."""
     measured_at: str
     """ISO 8601, UTC."""
+    product_slowdown: float | None = None
+    """A fixed matrix product right before and after, the slower of both, over its best on this machine: the host's other guests show here only."""
+    copy_slowdown: float | None = None
+    """The same of a fixed copy in memory."""
 
     def __post_init__(self) -> None:
         where = f"network {self.network} on {self.slice}"

@@ -1,6 +1,6 @@
 """Tasks to rows: each kind of task through the measuring code that serves users too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -9,6 +9,7 @@ from stowplan_fleet.slices import parse_slice
 from stowplan_predictor.measuring import loads, networks, pairs, processes, profiles
 from stowplan_predictor.measuring.networks import NetworkMeasurement
 from stowplan_predictor.measuring.profiles import KernelProfile
+from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.training.datasets import AnyRow
 from stowplan_predictor.training.plans import Task
 from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow
@@ -56,6 +57,8 @@ def network_row(task: Task, measured: NetworkMeasurement, profile: KernelProfile
         kernels_sum_ms=profile.sum_ms if profile else None,
         kernels_count=len(profile.kernels) if profile else None,
         measured_at=measured.measured_at,
+        product_slowdown=measured.product_slowdown,
+        copy_slowdown=measured.copy_slowdown,
     )
 
 
@@ -67,16 +70,16 @@ def kernel_rows(task: Task, profile: KernelProfile) -> list[AnyRow]:
     ]
 
 
-def run_network(task: Task, file_of: Callable[[str], Path], say: Say, optimized: OptimizedStructures) -> dict[str, list[AnyRow]]:
+def run_network(task: Task, file_of: Callable[[str], Path], say: Say, optimized: OptimizedStructures, best: Mapping[str, Reference]) -> dict[str, list[AnyRow]]:
     """Measures a network end to end and, the first time and on whole cores, kernel by kernel.
 
     Kernels under a quota are throttled at random: their times say nothing of the kernel. A retest is about the whole.
     """
     part, path = parse_slice(task.slice), file_of(task.network)
     if task.repeat or processes.is_fractional(part):
-        measured = networks.measure_network(path, part, wait_s=_WAIT_S, on_wait=say)
+        measured = networks.measure_network(path, part, best=best.get(task.slice), wait_s=_WAIT_S, on_wait=say)
         return {"networks": [network_row(task, measured, None)]}
-    profile = profiles.profile_kernels(path, part, known_optimized=optimized.read(task.network), wait_s=_WAIT_S, on_wait=say)
+    profile = profiles.profile_kernels(path, part, known_optimized=optimized.read(task.network), best=best.get(task.slice), wait_s=_WAIT_S, on_wait=say)
     optimized.keep(task.network, profile.optimized_structure)
     return {"networks": [network_row(task, profile.end_to_end, profile)], "kernels": kernel_rows(task, profile)}
 
