@@ -20,6 +20,7 @@ SERVICE_LABEL: Final = "stowplan.dev/inference-service"
 SLICE_CLASS_ANNOTATION: Final = "stowplan.dev/slice-class"
 
 # On pods, written by the extender through the Binding, in the same transaction as the node's name.
+# The predicted milliseconds are the upper end of the interval: what was held against the objective.
 BOUND_SLICE_ANNOTATION: Final = "stowplan.dev/slice"
 PREDICTED_MS_ANNOTATION: Final = "stowplan.dev/predicted-milliseconds"
 BASIS_ANNOTATION: Final = "stowplan.dev/basis"

@@ -28,7 +28,7 @@ async def test_writes_the_whole_decision_at_once() -> None:
     [(name, node, annotations)] = quay.calls.written
     assert (name, node) == ("p", "one")
     assert annotations[keys.BOUND_SLICE_ANNOTATION] == "toy-cpu/cpu:1"
-    assert annotations[keys.PREDICTED_MS_ANNOTATION] == "10.300"
+    assert annotations[keys.PREDICTED_MS_ANNOTATION] == "12.360"
     assert annotations[keys.BASIS_ANNOTATION] == "measured"
     assert annotations[keys.BUNDLE_ANNOTATION] == "toy@1"
     assert len(annotations[keys.PREDICTION_ID_ANNOTATION]) == 16
