@@ -7,7 +7,7 @@ pytest.importorskip("sklearn", reason="needs the training extra")
 
 from stowplan_predictor.kernels.features import FEATURES
 from stowplan_predictor.kernels.regressors import HEAVY, LIGHT, open_session
-from stowplan_predictor.training.kernel_fits import KernelRows, fit_kernels, groups, recipes_for
+from stowplan_predictor.training.kernel_fits import KernelRows, choose, fit_kernels, groups
 from stowplan_predictor.training.regressions import RECIPES, Recipe, fit, to_model
 from stowplan_predictor.training.scores import rank_correlation, score
 
@@ -49,7 +49,7 @@ def test_regressors_find_a_known_rule() -> None:
     rows = synthetic_rows()
     folds = {f"family-{index}": index % 5 for index in range(10)}
 
-    recipes = recipes_for(rows, folds)
+    recipes = {name: choose(rows.only(mask), folds, RECIPES[:2]) for name, mask in groups(rows)[0].items()}
     fit_ = fit_kernels(rows, recipes)
 
     assert recipes["Relu"][1] < 0.1

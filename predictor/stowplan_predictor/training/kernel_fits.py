@@ -104,12 +104,12 @@ def _columns(rows: KernelRows) -> list[int]:
     return [index for index in range(_FEATURE_COUNT) if spread[index] > 1e-6] or [FEATURES.index("log_roofline_ms")]
 
 
-def choose(every: KernelRows, folds: Mapping[str, int]) -> tuple[Recipe, float]:
+def choose(every: KernelRows, folds: Mapping[str, int], candidates: Sequence[Recipe] = RECIPES) -> tuple[Recipe, float]:
     """The best recipe on held-out families, and the 0.9 quantile of its absolute log error there."""
     step = -(-len(every.types) // _CHOICE_ROWS)
     rows = every.only(np.arange(len(every.types)) % step == 0)
     columns, best = _columns(rows), None
-    for recipe in RECIPES:
+    for recipe in candidates:
         errors = np.abs(held_out(rows, recipe, folds, columns) - rows.log_ratio)
         known = np.isfinite(errors)
         if not known.any():
