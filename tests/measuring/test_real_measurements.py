@@ -44,6 +44,16 @@ def test_end_to_end_and_kernels() -> None:
     assert b"MatMul" in profile.optimized_structure or b"Gemm" in profile.optimized_structure
 
 
+def test_the_machine_itself_is_looked_at() -> None:
+    """Against its own best, a machine is never much faster; the slowdowns stand in the record."""
+    best = networks.best_reference(parse_slice("cpu:1"), seconds=0.3)
+    measured = networks.measure_network(_network(), parse_slice("cpu:1"), best=best, rules=_SHORT)
+
+    assert measured.product_slowdown is not None
+    assert measured.copy_slowdown is not None
+    assert min(measured.product_slowdown, measured.copy_slowdown) > 0.5
+
+
 def test_dynamic_dimensions_are_bound_by_shapes() -> None:
     """The given shape is what is run."""
     measured = networks.measure_network(_network("n"), parse_slice("cpu:1"), {"x": (5, 64)}, rules=_SHORT)

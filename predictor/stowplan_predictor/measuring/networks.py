@@ -25,7 +25,7 @@ class SampleRules:
     """How long a sample set is; the defaults keep one network on one slice within about 20 s."""
 
     min_runs: int = 30
-    min_s: float = 0.8
+    min_s: float = 0.6
     """At least half a second: shares of two percent mean nothing in shorter windows."""
     max_s: float = 15.0
     """Of one sample set, even where `min_runs` is not reached."""

@@ -17,9 +17,9 @@ from stowplan_predictor.measuring.references import Reference
 # Profiled runs at least; networks that are fast take more, within the seconds below.
 _RUNS: Final = 20
 _MAX_S: Final = 0.3
-# A profile whose kernels do not add up to the end-to-end median within this share is taken again; the one that agrees best is kept.
+# A profile whose kernels do not add up to the end-to-end median within this share is taken once more; the one that agrees better is kept.
 _AGREEMENT: Final = 0.12
-_ATTEMPTS: Final = 3
+_ATTEMPTS: Final = 2
 # What the profiler adds to each kernel, about; only to judge agreement, never taken off a time.
 _PROFILER_US: Final = 1.0
 
