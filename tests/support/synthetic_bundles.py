@@ -62,7 +62,7 @@ def constant_model(value: float, columns: int) -> bytes:
 
 def regressor_table(file: str, low: float = -50.0, high: float = 50.0) -> RegressorTable:
     """A regressor that has seen every feature between two bounds."""
-    return RegressorTable(file, FEATURES, (low,) * len(FEATURES), (high,) * len(FEATURES), -10.0, 10.0, 1000, 10, 0.2)
+    return RegressorTable(file, FEATURES, (low,) * len(FEATURES), (high,) * len(FEATURES), -10.0, 10.0, 5.0, 1000, 10, 0.2)
 
 
 def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, bytes]:

@@ -4,7 +4,8 @@ Which regressor answers for a kernel:
 * its type's own, where the type was measured often enough to have one;
 * else, for a type that was measured at all: the fallback of its class, *light* (memory-bound types) or *heavy* (matrix-like types);
 * else, for a type that was never measured: the light fallback, only where the kernel is no larger (FLOPs, bytes) and computes no more for a byte than
-  the kernels that fallback was measured on. Nothing says how slow such a kernel is, so its ceiling is the slowest kernel that fallback was measured on;
+  the kernels that fallback was measured on. Nothing says how slow such a kernel is, so its ceiling is the efficiency that 99 % of the time measured for
+  that fallback stays above;
 * else KERNEL_NOT_SUPPORTED: nothing like it was measured.
 
 A kernel of a measured type whose features lie beyond the measured range by more than a factor of two is marked as extrapolated.
@@ -46,6 +47,8 @@ class RegressorTable:
     log_ratio_lower: float
     """Least measured log(latency / roofline)."""
     log_ratio_upper: float
+    ceiling_log_ratio: float
+    """What 99 % of the measured time stays below: kernels that matter to a network, not the overhead of the smallest ones."""
     rows: int
     families: int
     error_log: float
@@ -75,7 +78,7 @@ class Efficiencies:
     error_log: NDArray[np.float64]
     """0.9 quantile of the absolute log error of the regressor that answered, on held-out families."""
     ceiling: NDArray[np.float64]
-    """Largest log_ratio that is thinkable where the type was never measured; elsewhere the predicted one."""
+    """`ceiling_log_ratio` where the type was never measured; elsewhere the predicted one."""
 
 
 def open_session(model: bytes) -> ort.InferenceSession:
@@ -168,6 +171,6 @@ class KernelRegressors:
             found.log_ratio[indices] = regressor.log_ratio(chosen)
             found.extrapolated[indices] = regressor.outside(chosen, _MARGIN)
             strange = np.array([types[index] not in self._classes for index in indices])
-            found.ceiling[indices] = np.where(strange, regressor.table.log_ratio_upper, found.log_ratio[indices])
+            found.ceiling[indices] = np.where(strange, np.maximum(regressor.table.ceiling_log_ratio, found.log_ratio[indices]), found.log_ratio[indices])
             found.error_log[indices] = regressor.table.error_log
         return found
