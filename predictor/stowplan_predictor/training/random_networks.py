@@ -1,7 +1,8 @@
 """Random networks, from a seed: they cover kernel sizes that published networks never use, and cost no export.
 
 Three kinds by seed: fully connected, convolutional (plain, depthwise-separable or residual), and sequences (attention-like matrix products), in the manner of
-the random fully connected and convolutional networks that DNN-latency predictors are trained on.
+the random fully connected and convolutional networks that DNN-latency predictors are trained on. Seeds from `FIRST_NORMALISED` on: convolutions with local
+response normalisation, an operator of older networks that no library of the zoo exports any more.
 """
 
 import random
@@ -13,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 _OPSET: Final = 17
+FIRST_NORMALISED: Final = 60
 _ACTIVATIONS: Final = ("Relu", "Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Clip", "Silu", "Gelu", "")
 
 
@@ -58,7 +60,8 @@ class _Builder:
 def network(seed: int) -> bytes:
     """An ONNX file; the same for the same seed."""
     builder = _Builder(seed)
-    shape, last = (_connected, _convolutional, _convolutional, _sequence)[seed % 4](builder)
+    kind = _normalised if seed >= FIRST_NORMALISED else (_connected, _convolutional, _convolutional, _sequence)[seed % 4]
+    shape, last = kind(builder)
     graph = helper.make_graph(
         builder.nodes,
         f"random-{seed}",
@@ -112,6 +115,19 @@ def _convolutional(b: _Builder) -> tuple[list[int], str]:
                 value = b.node("Mul", [value, gate])
     pooled = b.node("Flatten", [b.node("GlobalAveragePool", [value])])
     return shape, b.node("Gemm", [pooled, b.weight(b.choose.choice([10, 100, 1000]), channels)], transB=1)
+
+
+def _normalised(b: _Builder) -> tuple[list[int], str]:
+    size, channels = b.choose.choice([14, 28, 32, 56]), b.choose.choice([3, 16, 32])
+    shape, value = [b.choose.choice([1, 1, 2]), channels, size, size], "input"
+    for _ in range(b.choose.randint(2, 4)):
+        following, kernel = b.choose.choice([16, 32, 64, 96, 128, 192, 256]), b.choose.choice([1, 3, 5])
+        value = b.node("Conv", [value, b.weight(following, channels, kernel, kernel), b.weight(following)], kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4)
+        value = b.node("LRN", [b.node("Relu", [value])], size=b.choose.choice([3, 5, 5]), alpha=1e-4, beta=0.75, bias=1.0)
+        channels = following
+        if size >= 14 and b.choose.random() < 0.5:
+            value, size = b.node("MaxPool", [value], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), (size - 1) // 2 + 1
+    return shape, b.node("Flatten", [b.node("GlobalAveragePool", [value])])
 
 
 def _sequence(b: _Builder) -> tuple[list[int], str]:

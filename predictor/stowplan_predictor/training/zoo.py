@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FOLDS: Final = 5
-_RANDOM_NETWORKS: Final = 60
+_RANDOM_NETWORKS: Final = 72
 
 
 @dataclass(frozen=True, slots=True)
