@@ -144,7 +144,7 @@ def entries() -> tuple[Entry, ...]:
     """Every network, in an order of falling importance within each source: light first, since they judge."""
     light = [Entry(name, family, "onnx", name, 1, 0) for name, family in _LIGHT.items()]
     zoo = [*_library("torchvision", _TORCHVISION), *_library("timm", _TIMM), *_library("transformers", _TRANSFORMERS)]
-    # Ten random networks a family: a fold then holds out random networks of its own.
+    # Twelve random networks a family: a fold then holds out random networks of its own.
     random = [Entry(f"random-{seed:03d}", f"random-{seed % 6}", "random", str(seed), 1, 0) for seed in range(_RANDOM_NETWORKS)]
     return (*light, *zoo, *random)
 
