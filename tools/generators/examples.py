@@ -21,7 +21,7 @@ from stowplan_fleet.slices import DeviceName
 from stowplan_predictor.graphs import loading
 
 LIGHT_MODELS: Final = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-MODELS: Final = {"resnet50": "light_resnet50.onnx", "shufflenet": "light_shufflenet.onnx", "squeezenet": "light_squeezenet.onnx"}
+MODELS: Final = {"resnet50": "light_resnet50.onnx", "squeezenet": "light_squeezenet.onnx"}
 NAMESPACE: Final = "vision"
 TAKEN_AT: Final = "2026-11-22T08:00:00Z"
 
@@ -99,7 +99,7 @@ def resident(model: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         "kind": keys.KIND,
         "metadata": metadata(name, NAMESPACE, generation=1),
         "spec": {
-            "model": {"uri": "configmap://shufflenet-graph/model.onnx", "runtime": "onnxruntime-cpu", "digest": model_digest(model)},
+            "model": {"uri": "configmap://squeezenet-graph/model.onnx", "runtime": "onnxruntime-cpu", "digest": model_digest(model)},
             "slo": {"latencyMilliseconds": 100, "percentile": 95},
             "load": {"requestsPerSecond": 10, "payloadInstances": 1},
             "replicas": {"min": 1},
@@ -126,7 +126,7 @@ def resident(model: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def snapshot(models: Mapping[str, bytes]) -> dict[str, Any]:
     """What kubectl would print of the cluster."""
-    service, its_pod = resident(models["shufflenet"])
+    service, its_pod = resident(models["squeezenet"])
     quick, slow = ({keys.DEVICE_LABEL: device.name} for device in DEVICES)
     batch = {"resources": {"requests": {"cpu": "6"}}}
     agent = {"resources": {"requests": {"cpu": "50m"}}}
