@@ -4,6 +4,7 @@ A test marked `controlplane` drives real programs, built by `tools/controlplane.
 built nor can be: no Go, and no way to get it. With CI=true any skip whose reason does not start with `probe:` is an error, so that nothing is lost unseen.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -24,6 +25,15 @@ _cluster = pytest.StashKey[Cluster]()
 _log_sizes = pytest.StashKey[dict[Path, int]]()
 # What a failed test shows of each log, at most: its end.
 _SHOWN_LOG_BYTES = 4000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def main_loop() -> Iterator[None]:
+    """The main thread's event loop, closed at the end: pytest-asyncio asks for one before the first test, and nobody closes what is made then."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()
 
 
 @pytest.fixture(scope="session")

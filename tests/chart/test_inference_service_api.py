@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,18 +10,17 @@ from controlplane_errors import CommandFailed
 from stowplan_fleet.manifests import inferenceservices
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from support import api_definitions
 from support.controlplane import apply, own_namespace
 
 pytestmark = pytest.mark.controlplane
-CRD = Path(__file__).resolve().parents[2] / "charts" / "stowplan" / "files" / "inferenceservices.yaml"
 Object = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def namespace(apiserver: Cluster) -> Iterator[str]:
     """A namespace where the API is served."""
-    apiserver.kubectl("apply", "-f", str(CRD))
-    apiserver.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+    api_definitions.serve(apiserver)
     with own_namespace(apiserver, "api") as name:
         yield name
 

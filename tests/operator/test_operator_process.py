@@ -14,8 +14,8 @@ from controlplane_clusters import Cluster, free_ports
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.slices import DeviceName
-from support import lawful_predictors
-from support.components import CRD, answers
+from support import api_definitions, lawful_predictors
+from support.components import answers
 from support.controlplane import apply, condition_of, events_of, own_namespace, wait_until
 
 pytestmark = pytest.mark.controlplane
@@ -37,8 +37,7 @@ def operator_objects(cluster: Cluster) -> list[dict[str, Any]]:
 def health_port(apiserver: Cluster) -> Iterator[int]:
     """An operator that runs, beside one node of a made-up device."""
     device = CpuDevice(DeviceName(DEVICE), "made up", ("avx2",), 4, 1 << 15, 1 << 20, 1 << 25, (CoreThroughput(1, 1e11, 1e10),), {}, fabricated=True)
-    apiserver.kubectl("apply", "-f", str(CRD))
-    apiserver.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+    api_definitions.serve(apiserver)
     described = {"name": "devices", "namespace": SYSTEM, "labels": {keys.DESCRIPTORS_LABEL: "true"}}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": described, "data": {f"{DEVICE}.json": descriptors.write_device(device).decode()}}
     apply(apiserver, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}, config_map, *operator_objects(apiserver))
