@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from stowplan_predictor.training.random_networks import FIRST_NORMALISED
 from stowplan_predictor.training.zoo import Entry
 
 # Whole cores and half a core: the slices of a small node.
@@ -71,7 +72,9 @@ def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
     names = {entry.name for entry in entries}
     families, models, variants = _breadth_first(entry for entry in entries if entry.split == "zoo")
     light = [entry for entry in entries if entry.split == "light"]
-    random = [entry for entry in entries if entry.split == "random"]
+    # Operators that no other network holds are breadth as well.
+    normalised = [entry for entry in entries if entry.split == "random" and int(entry.model) >= FIRST_NORMALISED]
+    random = [entry for entry in entries if entry.split == "random" and entry not in normalised]
 
     def networks(chosen: Iterable[Entry], slices: Sequence[str] = WHOLE, repeat: int = 0) -> list[Task]:
         return [Task("network", entry.name, part, repeat) for entry in chosen for part in slices]
@@ -85,6 +88,6 @@ def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
     # The noise floor: a part of everything once more, minutes after the first time.
     retests = networks([*light[::3], *families[::5]], repeat=1)
     return (
-        *networks(light), *networks(families), *retests, *loads, *pairs[:20], *fractional, *networks(random[: len(random) // 2]), *pairs[20:40],
+        *networks(light), *networks(families), *networks(normalised), *retests, *loads, *pairs[:20], *fractional, *networks(random[: len(random) // 2]), *pairs[20:40],
         *networks(models), *pairs[40:], *networks(variants), *networks(random[len(random) // 2 :]),
     )  # fmt: skip
