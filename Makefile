@@ -73,6 +73,7 @@ bench: .venv/.installed-dev ## Benchmarks: five runs each, median and spread (th
 
 .PHONY: dataset
 dataset: .venv/.installed-dev ## Measure this machine: resumable; nothing else may run beside it
+	@$(BIN)/python -m stowplan_predictor.training.campaigns --export-only
 	@$(BIN)/python -m stowplan_predictor.training.campaigns --minutes 85
 
 .PHONY: train

@@ -88,6 +88,6 @@ def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
     # The noise floor: a part of everything once more, minutes after the first time.
     retests = networks([*light[::3], *families[::5]], repeat=1)
     return (
-        *networks(light), *networks(families), *networks(normalised), *retests, *loads, *pairs[:20], *fractional, *networks(random[: len(random) // 2]), *pairs[20:40],
-        *networks(models), *pairs[40:], *networks(variants), *networks(random[len(random) // 2 :]),
+        *networks(light), *networks(families), *networks(normalised), *retests, *loads, *pairs[:20], *fractional,
+        *networks(random[: len(random) // 2]), *pairs[20:40], *networks(models), *pairs[40:], *networks(variants), *networks(random[len(random) // 2 :]),
     )  # fmt: skip
