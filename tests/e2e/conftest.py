@@ -1,15 +1,13 @@
 """The whole system for end-to-end tests: our processes beside the real control plane, and an audit after every test."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
-import stowplan_predictor
 import yaml
-from controlplane_clusters import Cluster, free_ports
+from controlplane_clusters import Cluster
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CpuDevice
-from support import components, lawful_predictors
+from support import components
 from support.audits import audit
 from support.components import CRD, SYSTEM_NAMESPACE, Extender
 from support.controlplane import apply, own_namespace
@@ -32,14 +30,9 @@ def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
 
 
 @pytest.fixture(scope="session")
-def predictor_port(controlplane: Cluster) -> Iterator[int]:
-    """The predictor, running, with the bundle that is shipped; in a tree where none was trained yet, one stated law in its place."""
-    if (Path(stowplan_predictor.__file__).parent / "shipped").is_dir():
-        yield components.start_predictor(controlplane)
-        return
-    (port,) = free_ports(1)
-    with lawful_predictors.serve(port):
-        yield port
+def predictor_port(controlplane: Cluster) -> int:
+    """The predictor, running, with the bundle that is shipped."""
+    return components.start_predictor(controlplane)
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,10 @@ class Extender:
         self.cluster.stop("extender", kill=True)
 
 
-def start_predictor(cluster: Cluster, bundle: Path | None = None) -> int:
-    """Starts a predictor with the shipped bundle, or with another one, and waits until it serves; answers its port."""
+def start_predictor(cluster: Cluster) -> int:
+    """Starts a predictor with the shipped bundle, and waits until it serves; answers its port."""
     port, metrics_port = free_ports(2)
     environment = {"STOWPLAN_PREDICTOR_GRPC_PORT": str(port), "STOWPLAN_PREDICTOR_METRICS_PORT": str(metrics_port)}
-    if bundle is not None:
-        environment |= {"STOWPLAN_PREDICTOR_BUNDLES_RUNTIMES": "", "STOWPLAN_PREDICTOR_BUNDLES_DIRECTORIES": str(bundle)}
     cluster.start("predictor", [sys.executable, "-m", "stowplan_predictor"], environment)
     cluster.await_ready("predictor", lambda: serves(port), 60)
     return port
