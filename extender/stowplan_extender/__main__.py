@@ -8,7 +8,7 @@ from pathlib import Path
 from stowplan_fleet import logs, settings
 from stowplan_fleet.errors import SettingsRefused
 
-from stowplan_extender import processes
+from stowplan_extender import depths, processes
 from stowplan_extender.errors import ConfigurationRefused
 from stowplan_extender.settings import ExtenderSettings
 
@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(settings.show(effective))
             return 0
         logs.configure(effective.log_level)
+        depths.allow()
         run(processes.run(effective))
     except (SettingsRefused, ConfigurationRefused, OSError) as error:
         sys.stderr.write(f"stowplan_extender: {error}\n")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 from stowplan_fleet import descriptors, keys
-from stowplan_fleet.errors import ManifestRefused
+from stowplan_fleet.errors import ManifestRefused, ValueRefused
 from stowplan_fleet.manifests import decoding, inferenceservices, nodes, pods
 from stowplan_fleet.manifests.configmaps import ConfigMapManifest
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
@@ -53,12 +53,13 @@ class NodeStore(_Base):
         """A node appeared or changed."""
         try:
             node = decoding.from_json(item, NodeManifest)
-        except ManifestRefused as error:
+            inventory = nodes.inventory_of(node)
+        except (ManifestRefused, ValueRefused) as error:
             head = _head(item)
             self._refused(head, error)
             self._view.drop_node(NodeName(head.metadata.name))
             return head.metadata.name
-        self._view.put_node(nodes.inventory_of(node))
+        self._view.put_node(inventory)
         return node.metadata.name
 
     def drop(self, item: msgspec.Raw) -> None:

@@ -51,7 +51,8 @@ def read_gpus(labels: Mapping[str, str], amounts: Mapping[str, int]) -> GpuReadi
                 offers.append(_offer(resource, amounts[resource], labels, amounts))
             except ValueRefused as error:
                 problems.append(f"{amounts[resource]} of {resource} cannot be used: {error}")
-    return GpuReading(tuple(offers), tuple(_devices(offers, labels)), tuple(problems))
+    gpus = tuple(_devices(offers, labels, problems))
+    return GpuReading(tuple(offers), gpus, tuple(problems))
 
 
 def _is_gpu(resource: str) -> bool:
@@ -146,13 +147,21 @@ def _profile(instance: re.Match[str]) -> str:
     return instance["profile"] + suffix
 
 
-def _devices(offers: list[SliceOffer], labels: Mapping[str, str]) -> Iterator[GpuDevice]:
+def _devices(offers: list[SliceOffer], labels: Mapping[str, str], problems: list[str]) -> Iterator[GpuDevice]:
+    def size(key: str) -> int | None:
+        # A slice may be usable without the GPU's own sizes: an unreadable one stays unknown, and is told.
+        try:
+            return _number(labels, key)
+        except ValueRefused as error:
+            problems.append(f"a size of the GPU stays unknown: {error}")
+            return None
+
     product = labels.get(keys.GPU_PRODUCT, "").removesuffix(_SHARED_SUFFIX)
     for name in sorted({offer.slice_class.device for offer in offers}):
         # With strategy single the labels describe an instance, and another model's labels describe another GPU.
         described = name == product
-        memory = _number(labels, keys.GPU_MEMORY_MIB) if described else None
-        yield GpuDevice(name, memory * _MIB if memory else None, _number(labels, keys.GPU_MULTIPROCESSORS) if described else None)
+        memory = size(keys.GPU_MEMORY_MIB) if described else None
+        yield GpuDevice(name, memory * _MIB if memory else None, size(keys.GPU_MULTIPROCESSORS) if described else None)
 
 
 def _device(product: str) -> DeviceName:

@@ -157,12 +157,15 @@ _keys = st.sampled_from(
         "nvidia.com/gpu.product",
         "nvidia.com/gpu.replicas",
         "nvidia.com/gpu.memory",
+        "nvidia.com/gpu.multiprocessors",
         "nvidia.com/gpu.sharing-strategy",
         "nvidia.com/mig-1g.5gb.product",
         "stowplan.dev/device",
     ]
 )
-_values = st.sampled_from(["", "-SHARED", "-MIG-", "X-MIG-1g.5gb", "X-MIG-9g.5gb", "mps", "time-slicing", "3", "-1", "99999999999"]) | st.text(max_size=63)
+_values = st.sampled_from(["", "-SHARED", "-MIG-", "X-MIG-1g.5gb", "X-MIG-9g.5gb", "mps", "time-slicing", "3", "80GB", "-1", "99999999999"]) | st.text(
+    max_size=63
+)
 _resources = st.sampled_from(["cpu", "memory", "nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-1g.5gb", "nvidia.com/mig-", "nvidia.com/gpu.tenth"])
 _amounts = st.sampled_from(["0", "1", "7", "-3", "1e30", "lots", "", "100m"]) | st.text(max_size=8)
 
@@ -177,3 +180,24 @@ def test_no_label_breaks_the_reading(labels: dict[str, str], allocatable: dict[s
     for offer in inventory.offers:
         assert offer.count > 0
         assert nodes.read_inventory("n", labels, allocatable) == inventory
+
+
+@pytest.mark.parametrize(
+    ("labels", "resources", "broken"),
+    [
+        (gpu_labels("A100", gpu_memory="80GB", mig_strategy="mixed", gpu_replicas="0"), {"mig-1g_10gb": "2"}, "nvidia.com/gpu.memory"),
+        (
+            gpu_labels("Tesla-T4-SHARED", gpu_replicas="4", gpu_sharing__strategy="mps", gpu_multiprocessors="forty"),
+            {"gpu": "4"},
+            "nvidia.com/gpu.multiprocessors",
+        ),
+    ],
+)
+def test_an_unreadable_size_of_the_gpu_leaves_its_slices(labels: dict[str, str], resources: dict[str, str], broken: str) -> None:
+    """A size that is no number stays unknown with its reason; the slices that do not need it are offered all the same."""
+    inventory = read(labels, **resources)
+
+    assert len(inventory.offers) == 1
+    [gpu] = inventory.gpus
+    assert None in (gpu.memory_bytes, gpu.multiprocessors)
+    assert [broken in problem for problem in inventory.problems] == [True]

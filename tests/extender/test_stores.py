@@ -1,0 +1,73 @@
+"""Stores read objects one by one: what one object holds touches no other."""
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import msgspec
+import pytest
+from stowplan_extender.metrics import Metrics
+from stowplan_extender.stores import NodeStore
+from stowplan_extender.views import ClusterView
+from stowplan_fleet.errors import QuantityRefused
+from stowplan_fleet.manifests import nodes
+from stowplan_fleet.nodes import NodeInventory
+from support import harbours
+from support.virtual_clocks import HandClock
+
+
+def raw(plain: object) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(plain).encode())
+
+
+def test_a_node_whose_inventory_is_refused_touches_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that cannot be read is counted and left out, and the next one is read as ever."""
+    view, metrics = ClusterView(HandClock(), 60.0), Metrics()
+    store = NodeStore(view, metrics)
+    read = nodes.inventory_of
+
+    def broken(node: nodes.NodeManifest) -> NodeInventory:
+        if node.metadata.name == "bad":
+            raise QuantityRefused("made by a test")
+        return read(node)
+
+    monkeypatch.setattr(nodes, "inventory_of", broken)
+    assert [store.put(raw(harbours.node_json(name))) for name in ("bad", "good")] == ["bad", "good"]
+    assert list(view.known_nodes()) == ["good"]
+    assert metrics.objects_refused.labels("nodes")._value.get() == 1
+
+
+@pytest.mark.parametrize("depth", [3_000, 9_900])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_an_object_as_deep_as_an_api_server_stores_touches_no_other(depth: int, opening: str, closing: str) -> None:
+    """A list and an event with an InferenceService of thousands of levels are read, the neighbours with them; the process neither raises nor dies."""
+    code = """
+        import json, sys
+        from stowplan_extender import depths
+        from stowplan_extender.metrics import Metrics
+        from stowplan_extender.stores import ServiceStore
+        from stowplan_extender.views import ClusterView
+        from stowplan_fleet.manifests import decoding
+        from stowplan_fleet.manifests.objects import ListEnvelope, WatchEnvelope
+        from support import harbours
+        from support.virtual_clocks import HandClock
+
+        depth, opening, closing = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+        depths.allow()
+        deep = harbours.service_json("deep")
+        deep["spec"]["template"] = {"x": "HERE"}
+        text = json.dumps(deep).replace('"HERE"', opening * depth + "1" + closing * depth)
+        view = ClusterView(HandClock(), 60.0)
+        store = ServiceStore(view, Metrics())
+        page = '{"items":[' + text + "," + json.dumps(harbours.service_json("near")) + "]}"
+        for item in decoding.from_json(page.encode(), ListEnvelope).items:
+            store.put(item)
+        store.put(decoding.from_json(('{"type":"MODIFIED","object":' + text + "}").encode(), WatchEnvelope).object)
+        print(*sorted(view.known_services()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(depth), opening, closing], capture_output=True, text=True, check=False, cwd="tests", timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["vision/deep", "vision/near"]
