@@ -151,11 +151,11 @@ def _network(name: str, repeat: int, median_ms: float) -> NetworkRow:
 def test_noise_floor_compares_test_with_retest() -> None:
     """Relative change of the median, over networks that were measured twice."""
     rows = [_network("a", 0, 10.0), _network("a", 1, 11.0), _network("b", 0, 10.0), _network("b", 1, 9.8), _network("c", 0, 5.0)]
-    floor = noise_floor(rows)
+    floor = noise_floor(rows, {1})
 
     assert floor["retests"] == 2
     assert floor["max"] == pytest.approx(0.1)
-    assert noise_floor(rows[-1:]) == {"retests": 0}
+    assert noise_floor(rows[-1:], {1}) == {"retests": 0}
 
 
 def test_nothing_exported_is_an_error(tmp_path: Path) -> None:

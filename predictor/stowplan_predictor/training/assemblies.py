@@ -5,7 +5,7 @@ import json
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from stowplan_fleet.slices import parse_slice
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.measuring import devices, networks, noises, references, structures
 from stowplan_predictor.measuring.references import Reference
-from stowplan_predictor.training import datasets, zoo
+from stowplan_predictor.training import datasets, plans, zoo
 from stowplan_predictor.training.results import Results
 from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
 
@@ -122,11 +122,13 @@ def _structures(work: Path, names: set[str]) -> list[StructureRow]:
     return rows
 
 
-def noise_floor(rows: Sequence[NetworkRow]) -> dict[str, Any]:
-    """Test against retest: how far the medians of two independent measurements of the same network on the same slice lie apart, relatively."""
+def noise_floor(rows: Sequence[NetworkRow], repeats: Collection[int]) -> dict[str, Any]:
+    """How far the medians of independent measurements of the same network on the same slice lie from the first one, relatively."""
     first = {(row.network, row.slice): row.median_ms for row in rows if row.repeat == 0}
     changes = sorted(
-        abs(row.median_ms - first[row.network, row.slice]) / first[row.network, row.slice] for row in rows if row.repeat and (row.network, row.slice) in first
+        abs(row.median_ms - first[row.network, row.slice]) / first[row.network, row.slice]
+        for row in rows
+        if row.repeat in repeats and (row.network, row.slice) in first
     )
     if not changes:
         return {"retests": 0}
@@ -156,7 +158,8 @@ def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], left
         },
         "rows": {table: len(given) for table, given in rows.items()},
         "noisy": {table: sum(row.noisy for row in rows[table]) for table in ("networks", "pairs", "loads")},
-        "test_retest": noise_floor(rows["networks"]),
+        "test_retest": {part: noise_floor([row for row in rows["networks"] if row.slice == part], {1}) for part in plans.WHOLE},
+        "unbracketed_retest": {part: noise_floor([row for row in rows["networks"] if row.slice == part], {2, 3}) for part in plans.WHOLE},
         "device_spreads": json.loads(spreads.read_text(encoding="utf-8")) if spreads.exists() else {},
         "left_out": dict(left_out),
     }

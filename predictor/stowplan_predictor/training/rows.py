@@ -1,6 +1,7 @@
 """Rows of a measured data set: one record of one real measurement each, in plain values with units in their names.
 
-`repeat` numbers independent measurements of the same thing, from 0; the rows of 1 and above exist for the noise floor (test against retest).
+`repeat` numbers independent measurements of the same thing by fresh processes: 0 the first, 1 a retest for the noise floor, 2 and 3 measurements taken before
+sample sets were bracketed by a look at the machine itself (`product_slowdown` is then None): noisier, and kept.
 `noisy` marks a record that stayed above the limits on foreign load or variation after every allowed attempt: it is kept and marked, never dropped.
 """
 
