@@ -48,6 +48,7 @@ class ConditionReason(StrEnum):
     WITHIN_INTERVAL = "WithinInterval"
     OUTSIDE_INTERVAL = "OutsideInterval"
     NOT_OBSERVED = "NotObserved"
+    INTERNAL_ERROR = "InternalError"
 
 
 def slice_not_offered(slice_class: SliceClass) -> str:

@@ -301,6 +301,60 @@ async def test_a_spec_that_slipped_past_the_schema_is_refused_by_name() -> None:
     assert (ready["reason"], "spec.slo.latencyMilliseconds" in ready["message"]) == ("SpecRefused", True)
 
 
+@pytest.mark.parametrize(
+    ("container", "spec", "path"),
+    [
+        ({"env": {"FOO": "bar"}}, {}, "spec.template.spec.containers[0].env"),
+        ({"env": ["FOO=bar"]}, {}, "spec.template.spec.containers[0].env[0]"),
+        ({"env": [{"name": 7}]}, {}, "spec.template.spec.containers[0].env[0].name"),
+        ({"resources": {"limits": ["cpu"]}}, {}, "spec.template.spec.containers[0].resources.limits"),
+        ({}, {"nodeSelector": "zone-a"}, "spec.template.spec.nodeSelector"),
+        ({}, {"nodeSelector": {"zone": True}}, "spec.template.spec.nodeSelector['zone']"),
+        ({}, {"tolerations": 5}, "spec.template.spec.tolerations"),
+        ({}, {"tolerations": ["all"]}, "spec.template.spec.tolerations[0]"),
+        ({}, {"tolerations": [{"effect": ["NoSchedule"]}]}, "spec.template.spec.tolerations[0].effect"),
+        ({}, {"containers": []}, "spec.template.spec.containers"),
+    ],
+)
+async def test_a_template_of_another_shape_is_refused_by_its_path(container: dict[str, Any], spec: dict[str, Any], path: str) -> None:
+    """Each template field that we use and that the schema leaves open is checked: SpecRefused names its path, and nothing is tried for ever."""
+    scene = Scene(template={"spec": {"containers": [{"name": "server", "image": "i", **container}], **spec}})
+    assert await scene.look() == FOREVER
+    ready = scene.world.condition(scene.name, "Ready")
+    assert (ready["status"], ready["reason"], ready["message"].partition(": ")[0]) == ("False", "SpecRefused", path)
+
+
+async def test_null_in_a_template_counts_as_unset() -> None:
+    """As for the API server, a field that is null is one that is not there."""
+    container = {"name": "server", "image": "i", "env": None, "resources": None}
+    toleration = {"key": None, "operator": None, "effect": None}
+    scene = Scene(template={"metadata": None, "spec": {"containers": [container], "nodeSelector": None, "tolerations": [toleration]}})
+    assert await scene.look() == 30
+    assert scene.conditions()["Placeable"] == ("True", "RungChosen")
+
+
+async def test_an_unexpected_failure_is_said_once_and_tried_again(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody thought of is logged with its traceback, becomes Ready=Unknown with a fixed reason, and is retried; a mended service recovers."""
+    scene = Scene()
+    nodes = scene.world.nodes
+    count = iter(range(9))
+
+    def broken() -> list[Any]:
+        raise RuntimeError(f"failure number {next(count)}")
+
+    monkeypatch.setattr(scene.world, "nodes", broken)
+    assert await scene.look() is None
+    assert scene.conditions() == {"Ready": ("Unknown", "InternalError")}
+    assert "failure number" not in scene.world.condition(scene.name, "Ready")["message"]
+    assert caplog.records[-1].exc_info is not None
+    scene.world.writes.clear()
+    assert await scene.look() is None
+    assert scene.world.writes == []
+    monkeypatch.setattr(scene.world, "nodes", nodes)
+    assert await scene.look() == 30
+    assert scene.conditions()["Ready"] == ("False", "ReplicasNotReady")
+
+
 LEAVES = st.one_of(st.integers(), st.text(max_size=3))
 JSON = st.recursive(LEAVES, lambda inner: st.dictionaries(st.text(max_size=2), inner, max_size=3), max_leaves=8)
 OBJECTS = st.dictionaries(st.text(max_size=2), JSON, max_size=4)

@@ -15,10 +15,10 @@ _CLOSING: Final = frozenset({"NoSchedule", "NoExecute"})
 
 
 def eligible(found: Sequence[NodeManifest], template: Mapping[str, Any]) -> tuple[NodeManifest, ...]:
-    """The nodes that are ready, not cordoned, selected and tolerated."""
+    """The nodes that are ready, not cordoned, selected and tolerated by a checked template (`workloads.checks`)."""
     spec = template.get("spec") or {}
     selector = spec.get("nodeSelector") or {}
-    tolerations = [item for item in spec.get("tolerations") or [] if isinstance(item, Mapping)]
+    tolerations = spec.get("tolerations") or []
     return tuple(
         node
         for node in found
@@ -36,6 +36,6 @@ def _tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
     key = toleration.get("key") or ""
     if key and key != taint.key:
         return False
-    if toleration.get("operator", "Equal") == "Exists":
+    if toleration.get("operator") == "Exists":
         return True
     return bool(key) and (toleration.get("value") or "") == taint.value

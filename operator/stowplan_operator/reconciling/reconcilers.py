@@ -35,9 +35,11 @@ from stowplan_operator.reconciling.writers import Writer
 from stowplan_operator.settings import OperatorSettings
 from stowplan_operator.sizing import climbs
 from stowplan_operator.sizing.climbs import Choice, Move
+from stowplan_operator.workloads import checks
 
 logger = logging.getLogger(__name__)
 FOREVER: Final = float("inf")
+_INTERNAL_ERROR: Final = "the operator failed on this service in a way that it did not expect; it tries again, and its log tells what happened"
 
 
 @dataclass(slots=True)
@@ -84,15 +86,30 @@ class Reconciler:
             return FOREVER
         self._uids[name] = uid
         with self._metrics.reconcile_seconds.time():
-            delay_s = await self._look(body)
+            delay_s = await self._look_or_say(body)
         self._metrics.reconciliations.labels("retried" if delay_s is None else "done").inc()
         return delay_s
+
+    async def _look_or_say(self, body: Mapping[str, Any]) -> float | None:
+        try:
+            return await self._look(body)
+        except ApiFailed:
+            raise
+        except Exception:
+            metadata = body["metadata"]
+            about = logs.about("InferenceService", str(metadata["namespace"]), str(metadata["name"]), str(metadata["uid"]))
+            logger.exception("unexpected error while looking at a service; it is tried again", extra=about)
+            # No details: a text that varies would be written again and again.
+            verdict = Verdict(ConditionType.READY, Holds.UNKNOWN, ConditionReason.INTERNAL_ERROR, _INTERNAL_ERROR)
+            await self._writer.write_status(body, copy.deepcopy(dict(self._writer.status_of(body))), [verdict], self._now())
+            return None
 
     async def _look(self, body: Mapping[str, Any]) -> float | None:
         now, after = self._now(), copy.deepcopy(dict(self._writer.status_of(body)))
         try:
             manifest = from_plain(body, InferenceServiceManifest, f"InferenceService {body['metadata']['name']}")
             service = inferenceservices.service_of(manifest)
+            checks.check(manifest.spec.template)
         except ValueRefused as error:
             refused = Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.SPEC_REFUSED, str(error))
             await self._writer.write_status(body, after, [refused], now)

@@ -17,12 +17,12 @@ def on_rung(template: Mapping[str, Any], service: str, rung: Rung) -> dict[str, 
     """The pod template of a service on a rung.
 
     Args:
-        template: `spec.template` of the InferenceService; not changed.
+        template: `spec.template` of the InferenceService, checked (`checks.check`); not changed.
         service: its name.
         rung: where it shall run.
     """
     result: dict[str, Any] = copy.deepcopy(dict(template))
-    metadata = result.setdefault("metadata", {})
+    metadata = result["metadata"] = result.get("metadata") or {}
     metadata["labels"] = {**(metadata.get("labels") or {}), keys.SERVICE_LABEL: service}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), keys.SLICE_CLASS_ANNOTATION: str(rung.candidate.slice_class)}
     spec = result["spec"]
