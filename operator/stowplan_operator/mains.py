@@ -30,6 +30,10 @@ from stowplan_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
 ENV_PREFIX: Final = "STOWPLAN_OPERATOR_"
+# The API server takes JSON of up to 10,000 levels (encoding/json, maxNestingDepth), and the standard library's decoder, which kopf uses for what it
+# watches, counts each level as a call: one hostile object would end the watch of all. `copy.deepcopy` takes two calls a level. The C stack does with
+# 4 MiB for 10,000 levels.
+_CALLS_MAX: Final = 25_000
 
 
 def kopf_settings() -> kopf.OperatorSettings:
@@ -113,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, help=f"YAML file; environment variables {ENV_PREFIX}<GROUP>_<FIELD> win over it")
     parser.add_argument("--show-settings", action="store_true", help="print the effective settings and stop")
     given = parser.parse_args(arguments)
+    sys.setrecursionlimit(_CALLS_MAX)
     try:
         effective = settings_.load(OperatorSettings, given.settings, ENV_PREFIX)
         if given.show_settings:

@@ -117,6 +117,21 @@ def test_a_service_gets_its_workload_and_nothing_sticks_to_it(apiserver: Cluster
         apiserver.kubectl("delete", "stow/good", "-n", namespace, "--timeout=5s")
 
 
+def test_hostile_nesting_does_not_stop_the_watch(apiserver: Cluster, health_port: int) -> None:
+    """An object nested nearly as deeply as the API server allows is looked at like any other, and services beside it and after it are too."""
+    del health_port
+    nested = json.dumps(service("nested", "absent")).replace('"template": {', '"template": {"x": ' + "[" * 9_900 + "]" * 9_900 + ", ", 1)
+
+    def told(name: str) -> bool:
+        return bool(apiserver.kubectl("get", f"stow/{name}", "-n", namespace, "-o", 'jsonpath={.status.conditions[?(@.type=="ModelAnalyzed")].reason}'))
+
+    with own_namespace(apiserver, "nested") as namespace:
+        apiserver.kubectl("create", "--validate=false", "-n", namespace, "-f", "-", stdin=nested)
+        wait_until(lambda: told("nested"), 20, "the nested service is not looked at")
+        apply(apiserver, service("after", "absent"), namespace=namespace)
+        wait_until(lambda: told("after"), 20, "the service after it is not looked at")
+
+
 def test_bad_settings_are_said_plainly() -> None:
     """A misspelt variable, or no credentials, ends the process at once with one line that says so."""
     for environment, text in (
