@@ -87,9 +87,9 @@ class KopfViews:
         return None if found is None else found.version
 
     def devices(self) -> tuple[dict[DeviceName, CpuDevice], list[str]]:
-        """Descriptors, and what could not be read of them; read anew only where a ConfigMap changed."""
+        """Descriptors, the first ConfigMap by (namespace, name) winning, and what could not be read; read anew only where a ConfigMap changed."""
         index = self._indices["configmaps"]
-        states = tuple(state for name in sorted(index) for state in index[name] if state.descriptors is not None)
+        states = tuple(state for name in sorted(index, key=lambda name: str(name).split("/")) for state in index[name] if state.descriptors is not None)
         if states != self._read[0]:
             self._read = (states, read_states(states))
         return self._read[1]
@@ -99,7 +99,11 @@ class KopfViews:
 
 
 def read_states(states: Sequence[ConfigMapState]) -> tuple[dict[DeviceName, CpuDevice], list[str]]:
-    """The descriptors in ConfigMaps; of two with one name and different content the first one counts, and the other is a problem."""
+    """The descriptors in ConfigMaps, given in order of (namespace, name).
+
+    Of two with one device name and different content the first one counts, and the other is a problem. The extender must choose the same one, or the
+    rung would be sized for another device than its nodes are judged by.
+    """
     return descriptors.collect(
         (f"ConfigMap {state.name}, key {key}", key.removesuffix(".json"), text.encode())
         for state in states
