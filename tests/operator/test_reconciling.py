@@ -1,15 +1,20 @@
 """One look at a service, and again after every kind of interruption."""
 
+import dataclasses
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stowplan_fleet import keys
+from stowplan_fleet import descriptors, keys
+from stowplan_fleet.devices import CoreThroughput, CpuDevice
+from stowplan_fleet.slices import DeviceName
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
 from stowplan_operator.reconciling.statuses import merge_patch
+from stowplan_operator.reconciling.views import ConfigMapState, KopfViews
 from stowplan_operator.settings import OperatorSettings
 from support.fake_operator_worlds import NAMESPACE, Crash, FakeWorld, FilePredictor, _merged
 
@@ -206,11 +211,12 @@ async def test_a_restarted_predictor_gets_its_graph_back() -> None:
 
 
 async def test_pods_without_a_place_make_it_climb_and_not_come_back_soon() -> None:
-    """After a minute without a place the next rung is taken; the one left is not tried again for half an hour."""
+    """After six minutes without a place the next rung is taken; the one left is not tried again for half an hour."""
     scene = Scene()
     await scene.look()
     scene.world.put_pods(scene.name, 1, unschedulable_since="2026-11-22T08:00:00Z")
-    scene.now += dt.timedelta(seconds=40)
+    await scene.look()
+    scene.now += dt.timedelta(seconds=340)
     assert await scene.look() == 20
     assert scene.world.condition(scene.name, "Scheduled")["message"] == "0 of 1 replicas have a node; the scheduler says: 0/1 nodes"
     scene.now += dt.timedelta(seconds=20)
@@ -225,12 +231,35 @@ async def test_pods_without_a_place_make_it_climb_and_not_come_back_soon() -> No
     assert scene.status["sliceClass"] == "test-cpu/cpu:1"
 
 
+async def test_time_in_which_nobody_judged_the_nodes_does_not_count() -> None:
+    """Patience counts from the moment a pod is seen Unschedulable, not from SchedulerError before it, whose message stands in the condition meanwhile."""
+    scene = Scene()
+    await scene.look()
+    scene.world.put_pods(scene.name, 1, unschedulable_since="2026-11-22T08:00:00Z")
+    judged = scene.world.pod_list[0]
+    waiting = msgspec.structs.replace(judged.status.conditions[0], reason="SchedulerError", message="the extender does not answer")
+    scene.world.pod_list = [msgspec.structs.replace(judged, status=msgspec.structs.replace(judged.status, conditions=[waiting]))]
+    scene.now += dt.timedelta(seconds=600)
+    assert await scene.look() == 30
+    message = scene.world.condition(scene.name, "Scheduled")["message"]
+    assert message == "0 of 1 replicas have a node; the scheduler says: the extender does not answer"
+    scene.world.pod_list = [judged]
+    await scene.look()
+    scene.now += dt.timedelta(seconds=359)
+    assert await scene.look() == 1
+    assert scene.status["sliceClass"] == "test-cpu/cpu:1"
+    scene.now += dt.timedelta(seconds=1)
+    await scene.look()
+    assert scene.status["sliceClass"] == "test-cpu/cpu:2"
+
+
 async def test_at_the_top_of_the_ladder_it_says_no_spare_slice() -> None:
     """With nowhere to climb to, Scheduled says NoSpareSlice and the Deployment stays."""
     scene = Scene(placement={"sliceClasses": ["test-cpu/cpu:2"]})
     await scene.look()
     scene.world.put_pods(scene.name, 1, unschedulable_since="2026-11-22T08:00:00Z")
-    scene.now += dt.timedelta(seconds=61)
+    await scene.look()
+    scene.now += dt.timedelta(seconds=361)
     await scene.look()
     assert scene.conditions()["Scheduled"] == ("False", "NoSpareSlice")
     assert scene.container()["resources"]["limits"]["cpu"] == "2"
@@ -353,6 +382,18 @@ async def test_an_unexpected_failure_is_said_once_and_tried_again(caplog: pytest
     monkeypatch.setattr(scene.world, "nodes", nodes)
     assert await scene.look() == 30
     assert scene.conditions()["Ready"] == ("False", "ReplicasNotReady")
+
+
+def test_of_two_descriptors_of_a_device_the_first_by_namespace_and_name_counts() -> None:
+    """Whatever order ConfigMaps are seen in, the first by (namespace, name) describes the device, and the other one is told as a problem."""
+    device = CpuDevice(DeviceName("d"), "made up", (), 8, 1 << 15, 1 << 20, 1 << 25, (CoreThroughput(1, 1e10, 1e10),), {}, fabricated=True)
+    texts = {cores: descriptors.write_device(dataclasses.replace(device, cores=cores)).decode() for cores in (4, 8)}
+    states = {"a-b/x": texts[8], "a/z": texts[4]}  # as bare strings, "a-b/x" would come first
+    indices = {"configmaps": {name: [ConfigMapState(name, "1", {"d.json": text})] for name, text in states.items()}}
+    devices, problems = KopfViews(cast("Any", indices)).devices()
+    assert devices[DeviceName("d")].cores == 4
+    assert len(problems) == 1
+    assert problems[0].startswith("ConfigMap a-b/x, key d.json: ")
 
 
 LEAVES = st.one_of(st.integers(), st.text(max_size=3))

@@ -1,6 +1,6 @@
 """Placements: what the pods of a service say of how they fare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,6 @@ from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.slices import SliceClass
 
-from stowplan_operator.conditions import merges
 from stowplan_operator.conditions.verdicts import Holds, Verdict
 
 
@@ -26,10 +25,18 @@ class Placement:
     """What the scheduler says of it."""
 
 
-def placement_of(found: Sequence[PodManifest], slice_class: SliceClass, now: datetime) -> Placement:
-    """How the pods of a service on its present rung fare; pods of a former rung, and finished ones, do not count."""
+def placement_of(found: Sequence[PodManifest], slice_class: SliceClass, since: Mapping[str, datetime], now: datetime) -> Placement:
+    """How the pods of a service on its present rung fare; pods of a former rung, and finished ones, do not count.
+
+    Args:
+        found: its pods.
+        slice_class: of the present rung.
+        since: when each unschedulable pod was first seen so, by the pod's UID (`waits`).
+        now: with a time zone.
+    """
     bound = ready = 0
     waiting: list[tuple[float, str]] = []
+    unjudged: list[str] = []
     for pod in found:
         if pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION) != str(slice_class) or pod.metadata.deletion_timestamp or pods.is_finished(pod):
             continue
@@ -37,10 +44,13 @@ def placement_of(found: Sequence[PodManifest], slice_class: SliceClass, now: dat
         if pod.spec.node_name:
             bound += 1
             ready += 1 if (condition := conditions.get("Ready")) is not None and condition.status == "True" else 0
-        elif (condition := conditions.get("PodScheduled")) is not None and condition.status == "False" and condition.reason == "Unschedulable":
-            since = merges.parse_stamp(condition.last_transition_time)
-            waiting.append((max(0.0, (now - since).total_seconds()) if since else 0.0, condition.message))
-    longest, why = max(waiting, default=(None, ""))
+        elif (condition := conditions.get("PodScheduled")) is not None and condition.status == "False":
+            if pod.metadata.uid in since:
+                waiting.append((max(0.0, (now - since[pod.metadata.uid]).total_seconds()), condition.message))
+            else:
+                # SchedulerError, for one: says nothing of the nodes, so the rung is not to blame, but the reader has to know.
+                unjudged.append(condition.message)
+    longest, why = max(waiting, default=(None, max(unjudged, default="")))
     return Placement(bound, ready, longest, why)
 
 

@@ -29,8 +29,10 @@ from stowplan_operator.reconciling.analyses import Analyses
 from stowplan_operator.reconciling.apis import Api
 from stowplan_operator.reconciling.inquiries import Inquiry, inquire
 from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.placements import Placement
 from stowplan_operator.reconciling.tenures import Tenures
 from stowplan_operator.reconciling.views import Views
+from stowplan_operator.reconciling.waits import Waits
 from stowplan_operator.reconciling.writers import Writer
 from stowplan_operator.settings import OperatorSettings
 from stowplan_operator.sizing import climbs
@@ -66,6 +68,7 @@ class Reconciler:
         self._views, self._predictor, self._settings, self._now, self._metrics = views, predictor, settings, now, metrics
         self._analyses = Analyses(views, api, predictor, settings.models.bytes_max)
         self._tenures = Tenures(settings.patience)
+        self._waits = Waits()
         self._writer = Writer(views, api, metrics)
         self._uids: dict[ServiceName, str] = {}
 
@@ -160,8 +163,7 @@ class Reconciler:
     async def _stand(self, look: _Look, inquiry: Inquiry) -> tuple[int, Choice]:
         """Chooses a rung and applies the Deployment; a service that runs already keeps running where no rung is allowed."""
         uid, present = look.manifest.metadata.uid, self._present(look)
-        pods = self._views.pods(self._name(look))
-        waiting_s = placements.placement_of(pods, present, look.now).unschedulable_s if present is not None else None
+        waiting_s = self._placement(look, present).unschedulable_s if present is not None else None
         tenure = self._tenures.tenure_of(uid, present, waiting_s, look.now)
         choice = climbs.choose(inquiry.ladder, tenure, self._settings.patience)
         self._tenures.note(uid, tenure, choice, look.now)
@@ -203,12 +205,17 @@ class Reconciler:
             if ConditionType.READY not in look.verdicts:
                 look.say(Verdict(ConditionType.READY, Holds.FALSE if blocker else Holds.UNKNOWN, because.reason, because.message))
             return None
-        placement = placements.placement_of(self._views.pods(self._name(look)), present, look.now)
+        placement = self._placement(look, present)
         look.say(placements.scheduled(placement, max(1, replicas), stuck=stuck))
         if ConditionType.READY not in look.verdicts:
             served = placements.served(placement, max(1, replicas))
             look.say(served if blocker is None else Verdict(ConditionType.READY, Holds.FALSE, blocker.reason, blocker.message))
         return placement.unschedulable_s
+
+    def _placement(self, look: _Look, present: SliceClass) -> Placement:
+        pods = self._views.pods(self._name(look))
+        since = self._waits.note(look.manifest.metadata.uid, pods, look.now)
+        return placements.placement_of(pods, present, since, look.now)
 
     def _present(self, look: _Look) -> SliceClass | None:
         text = str(look.after.get("sliceClass") or "")
@@ -228,4 +235,5 @@ class Reconciler:
         uid = self._uids.pop(name)
         self._analyses.forget(uid)
         self._tenures.forget(uid)
+        self._waits.forget(uid)
         self._writer.forget(uid)

@@ -32,8 +32,10 @@ class Move(StrEnum):
 class Patience:
     """Waiting times, in seconds."""
 
-    climb_after_s: float = 60.0
-    """Pods without a place before the next rung is taken. The scheduler's back-off ends at 10 s, so that a place that comes free is found before."""
+    climb_after_s: float = 360.0
+    """Pods without a place before the next rung is taken. Nothing wakes a pod that only the extender refused: kube-scheduler tries it again when it
+    has waited 5 minutes, looked for every 30 s (pkg/scheduler/backend/queue, flushUnschedulablePodsLeftover). Longer than both together, so that a
+    place that came free is found before."""
     descend_after_s: float = 1800.0
     """A rung is held before a cheaper one is tried: each move restarts every pod."""
     retry_after_s: float = 1800.0
