@@ -37,8 +37,9 @@ class Ruling:
 
     @property
     def cause(self) -> str:
-        """The most frequent reason to wait."""
-        return Counter(postponement.text for postponement in self.postponed.values()).most_common(1)[0][0]
+        """The most frequent reason for the pod to wait; empty where only residents of some nodes lack something."""
+        texts = Counter(postponement.text for postponement in self.postponed.values() if not postponement.about_resident)
+        return texts.most_common(1)[0][0] if texts else ""
 
 
 @dataclass(slots=True)

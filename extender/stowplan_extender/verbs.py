@@ -37,7 +37,7 @@ class Verbs:
         """Which nodes may run the pod, and why the others may not.
 
         Raises:
-            NotYet: no node may, and on at least one that is only because something is missing now.
+            NotYet: no node may, and on at least one that is only because something is missing now, and not of a resident there.
             RequestRefused: the scheduler sent whole nodes.
             ManifestRefused: the pod's requests cannot be read.
         """
@@ -49,7 +49,7 @@ class Verbs:
             return ExtenderFilterResult(node_names=[], failed_and_unresolvable_nodes=dict.fromkeys(args.names, str(error)))
         ruling = await self._judge.rule(newcomer, args.names)
         self._count(ruling)
-        if not ruling.accepted and ruling.postponed:
+        if not ruling.accepted and ruling.cause:
             raise NotYet(ruling.cause)
         return ExtenderFilterResult(
             node_names=[name for name, _ in self._best(ruling.accepted)],

@@ -5,13 +5,12 @@ the service concerned: the newcomer's own for the newcomer, the resident's for t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from stowplan_fleet import reasons as sentences
 from stowplan_fleet.answers import Answer, Basis, UnknownReason
-from stowplan_fleet.services import OnUnknown, Service
+from stowplan_fleet.services import OnUnknown, Service, ServiceName
 
 from stowplan_extender.decision import inquiries, packings, reasons, screenings
 from stowplan_extender.decision.inquiries import Inquest, Inquiry
@@ -42,6 +41,8 @@ class Postponement:
     """Not yet: something is missing that may be there when the scheduler asks again."""
 
     text: str
+    about_resident: bool = False
+    """True where what is missing is somebody's there already: other nodes need not wait for it."""
 
 
 Verdict = Acceptance | Refusal | Postponement
@@ -96,7 +97,10 @@ def _judge_newcomer(newcomer: Newcomer, inquest: Inquest, answers: Answers) -> R
     service = newcomer.tenancy.service
     found = _find(inquest.beside, service, answers)
     if found.meaning is _Meaning.GRAPH_MISSING:
-        return Postponement(NOT_ANALYSED)
+        # The predictor says so of tenants' graphs too; the same newcomer with nobody beside it tells whose graph it is.
+        if _find(inquest.alone, service, answers).meaning in (_Meaning.GRAPH_MISSING, _Meaning.UNANSWERED):
+            return Postponement(NOT_ANALYSED)
+        return _resident_missing(dict.fromkeys(entry.resident.service.name for entry in inquest.residents if entry.inquiry))
     if found.meaning in (_Meaning.OVER_SLO, _Meaning.OVERLOADED):
         return _refuse_newcomer(newcomer, found, _find(inquest.alone, service, answers))
     if found.meaning is _Meaning.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
@@ -131,12 +135,17 @@ def _judge_resident(service: Service, found: _Finding) -> Refusal | Postponement
     if found.meaning is _Meaning.OVERLOADED:
         return reasons.resident_overloaded(service)
     if found.meaning is _Meaning.GRAPH_MISSING:
-        return Postponement(sentences.graph_not_known(service.name))
+        return _resident_missing([service.name])
     if found.meaning is _Meaning.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
         return None
     if found.meaning is _Meaning.UNANSWERED and service.graph_digest is not None:
         return Postponement(NOT_ANSWERED)
     return reasons.resident_unknown(service, found.reason if service.graph_digest is not None else None)
+
+
+def _resident_missing(names: Iterable[ServiceName]) -> Postponement:
+    """Any of several may be the one: each question names them all."""
+    return Postponement(f"the model of resident {' or '.join(names) or 'tenants there'} is not analysed (yet)", about_resident=True)
 
 
 def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> _Finding:
