@@ -5,6 +5,7 @@ so that a decision over five thousand nodes looks up numbers and judges the few 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from stowplan_fleet.devices import Device
 from stowplan_fleet.nodes import NodeInventory, NodeName
@@ -61,7 +62,7 @@ class ClusterView:
         if inventory is None:
             return None
         bound = self._on_node.get(name, {})
-        lodgers: list[Lodger] = [lodgings.lodger_of(record, self._services.get) for record in bound.values()]
+        lodgers: list[Lodger] = [lodgings.lodger_of(record, self._resident_service) for record in bound.values()]
         lodgers.extend(lodger for lodger in self.reservations.on(name) if lodger.uid not in bound)
         return NodeState(inventory, tuple(lodgers))
 
@@ -89,6 +90,15 @@ class ClusterView:
             self.numbering.assign(name, signature_of(state) if state else None)
         self._changed.clear()
 
+    def _resident_service(self, name: ServiceName) -> Service | None:
+        """The service as its bound pods feel it: replicas that have no node yet carry no load."""
+        service = self._services.get(name)
+        if service is None:
+            return None
+        bound = sum(self._pods[uid].node is not None for uid in self._of_service.get(name, ()))
+        serving = max(1, min(service.replicas, bound))
+        return service if serving == service.replicas else replace(service, replicas=serving)
+
     # Writing
 
     def put_node(self, inventory: NodeInventory) -> None:
@@ -115,7 +125,7 @@ class ClusterView:
             self._of_service.setdefault(record.service, set()).add(record.uid)
         if record.node is not None:
             self._on_node.setdefault(record.node, {})[record.uid] = record
-            self._mark(record.node)
+            self._mark_mates(record, record.node)
 
     def drop_pod(self, uid: PodUid) -> None:
         """A pod is gone, or finished."""
@@ -171,10 +181,16 @@ class ClusterView:
             del self._on_node[record.node][uid]
             if not self._on_node[record.node]:
                 del self._on_node[record.node]
-            self._mark(record.node)
+            self._mark_mates(record, record.node)
 
     def _mark(self, name: NodeName) -> None:
         self._changed.add(name)
+
+    def _mark_mates(self, record: PodRecord, node: NodeName) -> None:
+        """The bound pods of a service share its load, wherever they are."""
+        self._mark(node)
+        if record.service is not None:
+            self._mark_service(record.service)
 
     def _mark_service(self, name: ServiceName) -> None:
         records = (self._pods[uid] for uid in self._of_service.get(name, ()))

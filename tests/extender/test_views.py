@@ -172,3 +172,25 @@ def test_residents_have_the_objective_their_service_has_now(slo_ms: int) -> None
     signature = view.numbering.signature(view.numbering.numbers["a"])
     assert signature is not None
     assert [occupier.tenancy.service.slo.latency_ms for occupier in signature.occupiers if occupier.tenancy] == [slo_ms]
+
+
+def test_the_load_rests_on_replicas_that_are_bound() -> None:
+    """A service that is to have four replicas carries its whole load on the one that is bound; a second one, elsewhere, halves it."""
+    view = a_view()
+    plain = service_json("ant") | {"status": {"replicas": 4}}
+    view.put_service(inferenceservices.service_of(decoding.from_plain(plain, inferenceservices.InferenceServiceManifest)))
+
+    def sharers() -> list[int]:
+        view.settle()
+        signature = view.numbering.signature(view.numbering.numbers["a"])
+        assert signature is not None
+        return [occupier.tenancy.service.replicas for occupier in signature.occupiers if occupier.tenancy]
+
+    put_node(view, "a")
+    put_pod(view, "p", "ant", "a")
+    put_pod(view, "waiting", "ant")
+    assert sharers() == [1]
+    put_pod(view, "q", "ant", "b")
+    assert sharers() == [2]
+    view.drop_pod(PodUid("uid-q"))
+    assert sharers() == [1]
