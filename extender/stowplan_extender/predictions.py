@@ -31,7 +31,7 @@ class Answered:
     answers: Mapping[Inquiry, Answer]
     """What nobody could answer is missing here."""
     fresh: bool
-    """False where the predictor did not answer, so that old answers stand in, or none."""
+    """False where the predictor did not answer, so that old answers stand in, or none; or where the answers were overtaken by a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,22 @@ class Predictions:
     async def _ask(self, runtime: str, asked: Sequence[Inquiry]) -> Answered:
         names = {inquiry.question.subject.slice_class.device for inquiry in asked}
         devices = {name: device for name in sorted(names) if (device := self._find_device(name)) is not None}
+        epoch = self.epoch
         try:
             answers = await self._predict(asked, devices, runtime)
         except PredictorUnavailable as error:
             _log.warning("the predictor does not answer; using what it said before", extra={"runtime": runtime, "error": str(error)})
             return Answered(self._remembered(asked), fresh=False)
+        # What changed while we waited was not in the question.
+        current = epoch == self.epoch and all(self._find_device(name) == devices.get(name) for name in names)
         self._note_bundles(runtime, answers)
         now = self._clock()
         for inquiry, answer in zip(asked, answers, strict=True):
             # The operator pushes a missing graph again within seconds: that answer is true only now.
-            if answer.unknown_reason is not UnknownReason.GRAPH_NOT_FOUND:
+            if current and answer.unknown_reason is not UnknownReason.GRAPH_NOT_FOUND:
                 self._held[inquiry] = _Held(answer, now)
         self._trim(now)
-        return Answered(dict(zip(asked, answers, strict=True)), fresh=True)
+        return Answered(dict(zip(asked, answers, strict=True)), fresh=current)
 
     async def _predict(self, asked: Sequence[Inquiry], devices: Mapping[DeviceName, Device], runtime: str) -> Sequence[Answer]:
         started = self._clock()

@@ -166,3 +166,21 @@ async def test_the_probe_tells_when_somebody_is_there(looptime: object) -> None:
         await probe.look()
         seen.append((probe.up, probe.reached.is_set()))
     assert seen == [(False, False), (True, True), (False, True)]
+
+
+async def test_an_answer_overtaken_by_a_change_is_not_remembered() -> None:
+    """What was asked of a device's former description is not kept once the description changed while the answer was on its way."""
+    quay = a_quay()
+    former = quay.toy.predict
+
+    async def overtaken(*given: object) -> object:
+        answers = await former(*given)  # type: ignore[arg-type]
+        for name in quay.view.put_devices("test", {}):
+            quay.predictions.forget_device(name)
+        return answers
+
+    quay.toy.predict = overtaken  # type: ignore[assignment,method-assign]
+    assert (await quay.verbs.filter(quay.args("p", *NAMES))).node_names == NAMES
+    quay.toy.predict = former  # type: ignore[method-assign]
+    result = await quay.verbs.filter(quay.args("p", *NAMES))
+    assert "DeviceNotDescribed" in result.failed_and_unresolvable_nodes["n0"]
