@@ -84,6 +84,27 @@ def test_every_container_is_hardened(controlplane_binaries: Binaries) -> None:
             assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"], context["capabilities"]) == (False, True, {"drop": ["ALL"]})
 
 
+@pytest.mark.parametrize(("values", "namespace"), [((), SYSTEM), (("--set", "descriptorsNamespace=devices"), "devices")])
+def test_the_extender_reads_no_config_map_but_descriptors(controlplane_binaries: Binaries, values: tuple[str, ...], namespace: str) -> None:
+    """The scheduler's account may read ConfigMaps in the descriptors' namespace, where the extender lists them, and by our rules nowhere else."""
+    items = rendered(controlplane_binaries, *values)
+
+    def reads(role: Object) -> bool:
+        return any("configmaps" in rule["resources"] for rule in role["rules"])
+
+    bound = {
+        (item["kind"], item["metadata"].get("namespace"), item["roleRef"]["name"])
+        for item in items
+        if item["kind"].endswith("RoleBinding") and {"stowplan-scheduler"} == {subject["name"] for subject in item["subjects"]}
+    }
+    reading = {
+        (item["kind"], item["metadata"].get("namespace"))
+        for item in items
+        if item["kind"].endswith("Role") and reads(item) and (f"{item['kind']}Binding", item["metadata"].get("namespace"), item["metadata"]["name"]) in bound
+    }
+    assert reading == {("Role", namespace)}
+
+
 def test_every_variable_is_a_setting(controlplane_binaries: Binaries) -> None:
     """The environment that the chart gives each process is one that the process accepts; a renamed setting fails here and not in a cluster."""
     kinds: dict[str, type[Any]] = {"predictor": PredictorSettings, "operator": OperatorSettings, "extender": ExtenderSettings}
