@@ -50,7 +50,7 @@ def record_of(pod: PodManifest) -> PodRecord:
         name=pod.metadata.full_name,
         node=NodeName(pod.spec.node_name) if pod.spec.node_name else None,
         requests=requests_of(pod),
-        service=pods.service_name_of(pod),
+        service=pods.service_name_of(pod) if pods.is_ours(pod) else None,
         slice_class=slice_class,
         problem=problem,
     )

@@ -42,8 +42,9 @@ def pod(name: str, where: str, cpu: str = "1", *, service: str = "", slice_class
     labels = {keys.SERVICE_LABEL: service} if service else {}
     annotations = {keys.BOUND_SLICE_ANNOTATION: slice_class} if service else {}
     metadata = {"name": name, "namespace": "vision", "uid": name, "labels": labels, "annotations": annotations}
-    containers = [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": where, "containers": containers}, "status": {"phase": phase}}
+    containers = [{"name": "c", "resources": {"requests": {"cpu": cpu} | ({keys.MARKER_RESOURCE: "1"} if service else {})}}]
+    spec = {"nodeName": where, "schedulerName": keys.SCHEDULER_NAME if service else "default-scheduler", "containers": containers}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase}}
 
 
 def service(name: str, slo_ms: int, rate: int = 1, **spec: Any) -> Object:

@@ -7,6 +7,7 @@ from stowplan_extender.decision.occupancies import PodUid
 from stowplan_extender.decision.signatures import signature_of
 from stowplan_extender.lodgings import record_of
 from stowplan_extender.views import ClusterView
+from stowplan_fleet import keys
 from stowplan_fleet.manifests import decoding, inferenceservices, nodes
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
@@ -194,3 +195,21 @@ def test_the_load_rests_on_replicas_that_are_bound() -> None:
     assert sharers() == [2]
     view.drop_pod(PodUid("uid-q"))
     assert sharers() == [1]
+
+
+@pytest.mark.parametrize("lacks", ["marker", "scheduler"])
+def test_a_label_alone_makes_no_resident(lacks: str) -> None:
+    """A bound pod that names a service but lacks the marker, or has another scheduler, is a tenant of which nothing but its request is known."""
+    view = a_view()
+    put_node(view, "a")
+    put_service(view, "ant", 50)
+    plain = pod_json("p", "ant", node_name="a")
+    if lacks == "scheduler":
+        plain["spec"]["schedulerName"] = "default-scheduler"
+    else:
+        for amounts in plain["spec"]["containers"][0]["resources"].values():
+            amounts.pop(keys.MARKER_RESOURCE, None)
+    view.put_pod(record_of(decoding.from_plain(plain, PodManifest)))
+    state = view.state(NodeName("a"))
+    assert state is not None
+    assert [(item.tenancy, item.requests.cpu_millicores) for item in state.lodgers] == [(None, 1000)]

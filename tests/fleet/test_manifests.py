@@ -210,9 +210,12 @@ def test_a_bound_slice_wins_over_the_wanted_one() -> None:
     """What the binding wrote is what the pod holds; before, it is what the template asks for; a foreign pod has none."""
     annotations = {keys.SLICE_CLASS_ANNOTATION: "epyc/cpu:1"}
     wanted = decoding.from_plain({"metadata": {"annotations": annotations}}, PodManifest)
-    bound = decoding.from_plain({"metadata": {"annotations": annotations | {keys.BOUND_SLICE_ANNOTATION: "epyc/cpu:2"}}}, PodManifest)
+    written = {"metadata": {"annotations": annotations | {keys.BOUND_SLICE_ANNOTATION: "epyc/cpu:2"}}}
+    claimed = decoding.from_plain(written, PodManifest)
+    bound = decoding.from_plain(written | {"spec": {"nodeName": "n"}}, PodManifest)
 
-    assert [str(pods.slice_class_of(item)) for item in (wanted, bound, PodManifest())] == ["epyc/cpu:1", "epyc/cpu:2", "None"]
+    found = [str(pods.slice_class_of(item)) for item in (wanted, claimed, bound, PodManifest())]
+    assert found == ["epyc/cpu:1", "epyc/cpu:1", "epyc/cpu:2", "None"]
 
 
 def test_a_hostile_slice_annotation_is_refused_by_name() -> None:

@@ -127,13 +127,21 @@ def service_name_of(pod: PodManifest) -> ServiceName | None:
     return ServiceName(f"{pod.metadata.namespace}/{name}") if name else None
 
 
+def is_ours(pod: PodManifest) -> bool:
+    """True where the pod asks for the marker and for our scheduler: a label alone makes nobody a resident whose objective is protected."""
+    marked = any(keys.MARKER_RESOURCE in (item.resources.requests | item.resources.limits) for item in pod.spec.containers)
+    return marked and pod.spec.scheduler_name == keys.SCHEDULER_NAME
+
+
 def slice_class_of(pod: PodManifest) -> SliceClass | None:
     """The slice class the pod got when it was bound, or else the one it asks for; None where it names none.
 
     Raises:
         ManifestRefused: an annotation that is not a slice class.
     """
-    for annotation in (keys.BOUND_SLICE_ANNOTATION, keys.SLICE_CLASS_ANNOTATION):
+    # Only a binding writes the former: on a pod without a node it is somebody's claim.
+    bound = (keys.BOUND_SLICE_ANNOTATION,) if pod.spec.node_name else ()
+    for annotation in (*bound, keys.SLICE_CLASS_ANNOTATION):
         text = pod.metadata.annotations.get(annotation)
         if text is not None:
             try:
