@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 import msgspec
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.errors import ManifestRefused, ValueRefused
 from stowplan_fleet.manifests import decoding, inferenceservices, nodes, pods
 from stowplan_fleet.manifests.configmaps import ConfigMapManifest
+from stowplan_fleet.manifests.decoding import Manifest
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.objects import ObjectHead
@@ -17,7 +19,8 @@ from stowplan_fleet.services import ServiceName
 from stowplan_fleet.slices import DeviceName
 
 from stowplan_extender import lodgings
-from stowplan_extender.decision.occupancies import PodUid
+from stowplan_extender.decision.occupancies import PodUid, Requests
+from stowplan_extender.lodgings import PodRecord
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.views import ClusterView
 
@@ -38,6 +41,14 @@ class _Base:
     def _refused(self, head: ObjectHead, error: Exception) -> None:
         self._metrics.objects_refused.labels(self.resource).inc()
         _log.warning("an object cannot be read", extra={"resource": self.resource, "object": head.metadata.full_name, "error": str(error)})
+
+
+class _Place(Manifest, frozen=True):
+    node_name: str = ""
+
+
+class _Whereabouts(Manifest, frozen=True):
+    spec: _Place = _Place()
 
 
 def _head(item: msgspec.Raw) -> ObjectHead:
@@ -89,9 +100,20 @@ class PodStore(_Base):
         except ManifestRefused as error:
             head = _head(item)
             self._refused(head, error)
-            self._view.drop_pod(PodUid(head.metadata.uid))
+            self._keep(head, item, str(error))
             return head.metadata.uid
         return pod.metadata.uid
+
+    def _keep(self, head: ObjectHead, item: msgspec.Raw, problem: str) -> None:
+        """A pod that cannot be read stands where it stands: what was last read of it holds on, and its node counts where that much is readable."""
+        uid = PodUid(head.metadata.uid)
+        try:
+            node = NodeName(decoding.from_json(item, _Whereabouts).spec.node_name)
+        except ManifestRefused:
+            return
+        last = self._view.pod(uid) or PodRecord(uid, head.metadata.full_name, None, Requests(), None, None, problem)
+        if node:
+            self._view.put_pod(replace(last, node=node))
 
     def drop(self, item: msgspec.Raw) -> None:
         """A pod is gone, or finished and thereby outside our selector."""

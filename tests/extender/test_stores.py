@@ -7,12 +7,13 @@ import textwrap
 
 import msgspec
 import pytest
+from stowplan_extender.decision.occupancies import PodUid
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.stores import NodeStore
+from stowplan_extender.stores import NodeStore, PodStore
 from stowplan_extender.views import ClusterView
 from stowplan_fleet.errors import QuantityRefused
-from stowplan_fleet.manifests import nodes
-from stowplan_fleet.nodes import NodeInventory
+from stowplan_fleet.manifests import decoding, nodes
+from stowplan_fleet.nodes import NodeInventory, NodeName
 from support import harbours
 from support.virtual_clocks import HandClock
 
@@ -71,3 +72,34 @@ def test_an_object_as_deep_as_an_api_server_stores_touches_no_other(depth: int, 
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["vision/deep", "vision/near"]
+
+
+def test_nulls_that_go_writes_count_as_absent() -> None:
+    """A pod with null where Go has no time, list or map is read like one without these fields."""
+    view, metrics = ClusterView(HandClock(), 60.0), Metrics()
+    plain = harbours.pod_json("p", None, node_name="a")
+    plain["metadata"] |= {"creationTimestamp": None, "annotations": None, "labels": None}
+    plain["status"]["conditions"] = [{"type": "Ready", "status": "True", "lastTransitionTime": None}]
+    PodStore(view, metrics).put(raw(plain))
+    record = view.pod(PodUid("uid-p"))
+    assert record is not None
+    assert (record.node, record.requests.cpu_millicores) == ("a", 1000)
+    assert metrics.objects_refused.labels("pods")._value.get() == 0
+
+
+def test_a_bound_pod_that_cannot_be_read_does_not_vanish() -> None:
+    """What was last read of it holds on, at the node it names now; one never read before stands on its node as an unknown lodger."""
+    view = ClusterView(HandClock(), 60.0)
+    view.put_node(nodes.inventory_of(node_manifest("a")))
+    store = PodStore(view, Metrics())
+    store.put(raw(harbours.pod_json("seen", "ant")))
+    for name in ("seen", "new"):
+        store.put(raw(harbours.pod_json(name, "ant", node_name="a", cpu="lots", slice_class="toy-cpu/cpu:1")))
+    store.put(raw(harbours.pod_json("seen", "ant") | {"spec": {"nodeName": 7}}))
+    state = view.state(NodeName("a"))
+    assert state is not None
+    assert [(item.uid, item.requests.cpu_millicores) for item in state.lodgers] == [("uid-seen", 1000), ("uid-new", 0)]
+
+
+def node_manifest(name: str) -> nodes.NodeManifest:
+    return decoding.from_plain(harbours.node_json(name), nodes.NodeManifest)

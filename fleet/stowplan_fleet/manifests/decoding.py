@@ -28,7 +28,7 @@ _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}  # building one costs milli
 
 
 def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
-    """Decodes JSON into a struct.
+    """Decodes JSON into a struct; nulls count as absent.
 
     Args:
         data: the JSON text.
@@ -41,6 +41,12 @@ def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
     try:
         decoder = _DECODERS.get(kind) or _DECODERS.setdefault(kind, msgspec.json.Decoder(kind))
         decoded: T = decoder.decode(data)
+    except msgspec.ValidationError as error:
+        # Go writes null for an absent time, list or map. Read again without nulls, which costs too much to do for every object.
+        try:
+            return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ManifestRefused(f"{where or kind.__name__ + _name_in(data)}: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestRefused(f"{where or kind.__name__ + _name_in(data)}: {error}") from error
     return decoded
