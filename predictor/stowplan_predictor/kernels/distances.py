@@ -105,4 +105,6 @@ def slice_distance(slice_: SliceResources, measured_millicores: Sequence[int]) -
     if slice_.millicores < LEAST_MILLICORES:
         raise CannotJudge(UnknownReason.SLICE_NOT_SUPPORTED, f"a slice of {slice_.millicores} millicores: nothing is said below {LEAST_MILLICORES}")
     known = ", ".join(f"{item}m" for item in sorted(measured_millicores))
-    return Distance(math.log(max(1.0, slice_.threads / most)), (f"a slice of {slice_.millicores}m cores was not measured (measured: {known})",))
+    # As with devices: a latency that scales fully with the cores and one that does not scale at all differ by the ratio to the nearest measured slice.
+    nearest = min(abs(math.log(slice_.millicores / item)) for item in measured_millicores)
+    return Distance(max(nearest, math.log(max(1.0, slice_.threads / most))), (f"a slice of {slice_.millicores}m cores was not measured (measured: {known})",))

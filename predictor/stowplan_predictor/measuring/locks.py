@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,9 @@ _POLL_S: Final = 0.5
 
 def machine_lock_path() -> Path:
     """The file, the same for every process of this machine."""
-    return Path(tempfile.gettempdir()) / "stowplan-measuring.lock"
+    # Not `tempfile.gettempdir()`: TMPDIR may differ between processes, the machine is one.
+    folder = Path("/run/lock")
+    return (folder if os.access(folder, os.W_OK) else Path("/tmp")) / "stowplan-measuring.lock"  # noqa: S108 - a lock that all users must agree on
 
 
 @contextmanager

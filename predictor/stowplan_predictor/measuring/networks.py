@@ -28,7 +28,7 @@ class SampleRules:
     min_s: float = 0.6
     """At least half a second: shares of two percent mean nothing in shorter windows."""
     max_s: float = 15.0
-    """Of one sample set, even where `min_runs` is not reached."""
+    """Of one sample set; four times as long where `min_runs` needs it, and refused beyond."""
     budget_s: float = 20.0
     """Of all attempts together: none is begun after it."""
     warmup_runs: int = 3

@@ -23,6 +23,8 @@ from stowplan_predictor.measuring import distributions, inputs, noises, referenc
 _LOG_ERRORS_ONLY: Final = 3
 # More runs than this tell nothing new about a network of 20 us, and fill memory.
 _MAX_RUNS: Final = 50_000
+# A sample set may outlast its bound by this factor to reach the least number of runs; a network slower than that is refused by name.
+_SLOWEST_FACTOR: Final = 4
 
 
 class Measured:
@@ -104,8 +106,11 @@ class Measured:
                 continue
             durations.append((ended - started) * 1e3)
             elapsed = ended - began
-            if elapsed >= max_s or len(durations) >= _MAX_RUNS or (len(durations) >= min_runs and elapsed >= min_s):
+            enough = len(durations) >= min_runs
+            if len(durations) >= _MAX_RUNS or (enough and elapsed >= min(min_s, max_s)):
                 break
+            if elapsed >= _SLOWEST_FACTOR * max_s:
+                raise RuntimeRefused(f"{len(durations)} runs in {elapsed:.0f} s, {min_runs} are wanted: this network is too slow to measure here")
         own_s, after = time.process_time() - own_before, noises.cpu_times()
         gc.enable()
         if not durations:

@@ -64,13 +64,13 @@ class KernelFit:
 
 
 def kernel_rows(samples: Iterable[Sample]) -> KernelRows:
-    """All profiled kernels on whole cores."""
+    """All profiled kernels on whole cores, of profiles that agree with the unprofiled run."""
     types: list[str] = []
     families: list[str] = []
     features, ratios, weights, times = [], [], [], []
     for sample in samples:
         for measured in sample.measured.values():
-            if measured.kernel_ms is None or measured.slice_.fractional:
+            if measured.kernel_ms is None or measured.slice_.fractional or not measured.profile_agrees:
                 continue
             seen = np.flatnonzero(np.isfinite(measured.kernel_ms))
             ms = measured.kernel_ms[seen]

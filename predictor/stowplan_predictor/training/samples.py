@@ -23,6 +23,7 @@ from stowplan_predictor.training.rows import KernelRow, NetworkRow, StructureRow
 
 # Pairs are judged by what is predicted of both networks alone on this slice, whether or not they were measured alone in the data set.
 PAIR_SLICE: Final = "cpu:1"
+PROFILE_FACTOR: Final = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,37 @@ class Measured:
     """Repeats, end to end; empty where the network met this slice in a pair only."""
 
     @property
+    def best_rows(self) -> tuple[NetworkRow, ...]:
+        """The repeats disturbed least: quiet ones bracketed by looks at the machine, else bracketed ones, else all. None is dropped for its value."""
+        bracketed = tuple(row for row in self.rows if row.product_slowdown is not None)
+        return tuple(row for row in bracketed if not row.noisy) or bracketed or self.rows
+
+    @property
+    def noisy(self) -> bool:
+        """True where nothing quiet was measured."""
+        return any(row.noisy for row in self.best_rows)
+
+    @property
     def truth_ms(self) -> float:
-        """Geometric mean over repeats: of the medians on whole cores, of the means where a quota makes single runs multimodal."""
-        values = [row.mean_ms if self.slice_.fractional else row.median_ms for row in self.rows]
+        """Geometric mean over the best repeats: of the medians on whole cores, of the means where a quota makes single runs multimodal."""
+        values = [row.mean_ms if self.slice_.fractional else row.median_ms for row in self.best_rows]
         return float(np.exp(np.mean(np.log(values))))
+
+    @property
+    def profiled_ms(self) -> float:
+        """Sum of everything the profiler saw; 0 where no profile was taken."""
+        return 0.0 if self.kernel_ms is None else float(np.nansum(self.kernel_ms)) + self.unmatched_ms
+
+    @property
+    def profile_agrees(self) -> bool:
+        """Whether the profiled kernels sum to the unprofiled run within a factor of 1.25; kernels of a profile that does not agree train no model.
+
+        The usual gap is a few percent; beyond a quarter the machine was slow during one of the two, or the profiler's microsecond a kernel
+        outweighs the kernels.
+        """
+        if self.kernel_ms is None or not self.rows:
+            return False
+        return 1 / PROFILE_FACTOR <= self.profiled_ms / self.truth_ms <= PROFILE_FACTOR
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,11 +77,13 @@ def _cross_fitted(train: Sequence[Sample], folds: Mapping[str, int], recipes: Re
     return Crossed(found, regressors)
 
 
-def _judge_light(everyone: Samples, train: Sequence[Sample], folds: Mapping[str, int], recipes: Recipes) -> dict[str, Any]:
+def _judge_light(everyone: Samples, train: Sequence[Sample], folds: Mapping[str, int]) -> dict[str, Any]:
     """The light models, by models that never saw their families."""
     light = [sample for sample in everyone.networks.values() if sample.split == "light"]
     families = {sample.family for sample in light}
     strangers = [sample for sample in train if sample.family not in families]
+    # Which kind of regressor serves a kernel type is chosen without them as well.
+    recipes = kernel_fits.recipes_for(kernel_fits.kernel_rows(strangers), folds)
     fit = kernel_fits.fit_kernels(kernel_fits.kernel_rows(strangers), recipes)
     regressors = fit.regressors()
     known = _cross_fitted(strangers, folds, recipes).known
@@ -122,6 +124,9 @@ def train(dataset: Dataset, device_json: bytes, folds: Mapping[str, int], say: C
     say(f"{len(train_set)} networks to learn from, {len(everyone.networks) - len(train_set)} light models, {len(everyone.refused)} refused")
     rows = kernel_fits.kernel_rows(train_set)
     recipes = kernel_fits.recipes_for(rows, folds)
+    profiles = [item for sample in train_set for item in sample.measured.values() if item.kernel_ms is not None and not item.slice_.fractional]
+    agreeing = sum(item.profile_agrees for item in profiles)
+    say(f"{agreeing} of {len(profiles)} kernel profiles agree with the unprofiled run")
     say(f"{len(rows.types)} kernels of {len(set(rows.types))} types, {len(recipes)} regressors")
     crossed = _cross_fitted(train_set, folds, recipes)
     known = crossed.known
@@ -149,8 +154,13 @@ def train(dataset: Dataset, device_json: bytes, folds: Mapping[str, int], say: C
         f"{DEVICES}/{device.name}.json": device_json,
     }
     errors = {
+        "profiles": {
+            "taken": len(profiles),
+            "used": agreeing,
+            "unmatched_percent": round(100 * sum(item.unmatched_ms for item in profiles) / sum(item.profiled_ms for item in profiles), 2),
+        },
         "networks": judgements.networks(crossed.cases, held_out, everyone),
-        "light": _judge_light(everyone, train_set, folds, recipes),
+        "light": _judge_light(everyone, train_set, folds),
         "kernels": _kernel_errors(rows, folds, recipes),
         "colocation": judgements.colocation(pair_fit),
         "response": judgements.loads(load_cases, {name: row.family for name, row in dataset.structures.items()}),
