@@ -6,7 +6,6 @@ Small sizes and random weights: neither changes which operators an exporter writ
 import io
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,9 @@ import pytest
 from stowplan_predictor.graphs.loading import load_graph
 
 torch = pytest.importorskip("torch", reason="probe: the training libraries are not installed")
+torchvisions = pytest.importorskip("stowplan_predictor.training.torchvisions", reason="probe: the training libraries are not installed")
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
-
-# A torchvision without its compiled operators only imports once these exist; transformers imports it, too.
-with suppress(RuntimeError):
-    torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 _IDS, _IMAGE = (1, 16), (1, 3, 64, 64)
 _SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "attn_implementation": "eager"}
@@ -29,12 +24,11 @@ _TEXT = {**_SMALL, "vocab_size": 100}
 
 
 def _torchvision(name: str, **options: object) -> Any:
-    import torchvision
-
-    return getattr(torchvision.models, name)(weights=None, num_classes=10, **options)
+    return getattr(torchvisions.torchvision().models, name)(weights=None, num_classes=10, **options)
 
 
 def _timm(name: str, **options: object) -> Any:
+    torchvisions.torchvision()  # timm imports it
     import timm
 
     return timm.create_model(name, pretrained=False, num_classes=10, **options)
@@ -52,6 +46,7 @@ class _First(torch.nn.Module):  # type: ignore[misc,name-defined]
 
 
 def _transformers(model: str, config: str, **options: object) -> Any:
+    torchvisions.torchvision()  # transformers imports it
     import transformers
 
     found = transformers.models.whisper.modeling_whisper.WhisperEncoder if model == "WhisperEncoder" else getattr(transformers, model)
