@@ -78,7 +78,7 @@ dataset: .venv/.installed-dev ## Measure this machine: resumable; nothing else m
 
 .PHONY: train
 train: .venv/.installed-dev ## Train the shipped bundle from datasets/ and write its errors into the manifest
-	@$(BIN)/python -m stowplan_predictor.training.trainers
+	@$(BIN)/stowplan train
 
 .PHONY: clean
 clean: ## Remove what was built inside the tree (caches outside it stay)

@@ -6,9 +6,12 @@ Each module has `main(arguments) -> exit status` and its own `--help`.
 import importlib
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 
 import typer
+
+from stowplan_cli import progresses
 
 # Command, module, help.
 PROCESSES: Final = (
@@ -18,6 +21,9 @@ PROCESSES: Final = (
     ("dataset", "stowplan_predictor.training.campaigns", "Measure a training data set on this machine."),
     ("train", "stowplan_predictor.training.trainers", "Train a bundle from measured data, and judge it on held-out families."),
 )
+
+# Those that end by themselves without a bar of their own: how long they usually take on two cores.
+_USUAL_SECONDS: Final = {"train": 120.0}
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +40,8 @@ def forwarding(name: str, module: str) -> Callable[[typer.Context], None]:
         main: Callable[[list[str]], int | None] = importlib.import_module(module).main
         # What argparse prints as the program's name.
         sys.argv[0] = f"stowplan {name}"
-        raise typer.Exit(main(list(context.args)) or 0)
+        with progresses.waiting(name, _USUAL_SECONDS[name]) if name in _USUAL_SECONDS else nullcontext():
+            status = main(list(context.args)) or 0
+        raise typer.Exit(status)
 
     return command

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stowplan_cli import hosts, models
+from stowplan_cli import hosts, models, progresses
 
 if TYPE_CHECKING:
     from stowplan_fleet.devices import CpuDevice
@@ -75,7 +75,8 @@ def prepared(model: Path, shapes: list[str] | None, device: str, bundle: Path | 
     from stowplan_predictor.pipelines import Pipeline
 
     pipeline = Pipeline(opened_bundle(bundle, runtime))
-    summary = pipeline.analyze(content, bound)
+    with progresses.waiting("analysing the model"):
+        summary = pipeline.analyze(content, bound)
     return Desk(pipeline, summary, hosts.device_named(device))
 
 
