@@ -106,10 +106,5 @@ def not_judged(reason: UnknownReason, message: str) -> str:
     return f"cannot be judged ({reason.value}): {message}" if message else f"cannot be judged ({reason.value})"
 
 
-def graph_not_known(service: ServiceName) -> str:
-    """Retryable: the predictor does not know the graph yet."""
-    return f"the predictor does not know the graph of {service} yet; it is asked again"
-
-
 def _ms(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
