@@ -44,7 +44,7 @@ def noise(samples: Samples) -> dict[str, Any]:
     found: dict[str, list[float]] = {}
     for sample in samples.networks.values():
         for name, measured in sample.measured.items():
-            values = [row.mean_ms if measured.slice_.fractional else row.median_ms for row in measured.rows]
+            values = [row.mean_ms if measured.slice_.fractional else row.median_ms for row in measured.visits]
             if len(values) > 1:
                 found.setdefault(name, []).extend(abs(later - values[0]) / values[0] for later in values[1:])
     return {
@@ -97,7 +97,7 @@ def light(items: Sequence[Judged], refused: Mapping[str, str], flops_ms: Mapping
             "error_percent": round(100 * (item.isolated.median_ms / case.measured.truth_ms - 1), 2),
             "floor_ms": round(flops_ms[case.sample.name, case.slice], 4),
             "floor_error_percent": round(100 * (flops_ms[case.sample.name, case.slice] / case.measured.truth_ms - 1), 2),
-            "cv": round(case.measured.best_rows[0].cv, 4),
+            "cv": round(case.measured.quietest.cv, 4),
             "noisy": case.measured.noisy,
         })  # fmt: skip
     truth = [item.case.measured.truth_ms for item in items]

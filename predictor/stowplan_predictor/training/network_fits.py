@@ -56,7 +56,7 @@ def cases(samples: Sequence[Sample], folds: Mapping[str, int], regressors: Kerne
     """Kernel predictions for some networks on every slice they were measured on."""
     found = []
     for sample in samples:
-        found += [case(sample, name, folds, regressors) for name, measured in sample.measured.items() if measured.rows]
+        found += [case(sample, name, folds, regressors) for name, measured in sample.measured.items() if measured.visits]
     return found
 
 
