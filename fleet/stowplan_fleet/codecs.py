@@ -12,7 +12,7 @@ from stowplan.predictor.v1 import predictor_pb2 as pb
 
 from stowplan_fleet import slices
 from stowplan_fleet.answers import Answer, Basis, LatencyInterval, UnknownReason, unknown
-from stowplan_fleet.devices import CoreThroughput, CpuDevice, Device, GpuDevice
+from stowplan_fleet.devices import CoreThroughput, CpuDevice, Device, GpuDevice, GpuInstance
 from stowplan_fleet.errors import DescriptorRefused, MessageRefused, SliceNameRefused
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.questions import Occupant, Question, Tenant, UnknownOccupant
@@ -61,7 +61,13 @@ def slice_class_from_message(message: pb.SliceClass) -> SliceClass:
 def device_to_message(value: Device) -> pb.Device:
     """The message of a device; where and when it was measured does not travel."""
     if isinstance(value, GpuDevice):
-        return pb.Device(gpu=pb.GpuDevice(product=value.name, multiprocessors=value.multiprocessors or 0, memory_bytes=value.memory_bytes or 0))
+        instances = [
+            pb.MigInstance(profile=profile, multiprocessors=instance.multiprocessors or 0, memory_bytes=instance.memory_bytes or 0)
+            for profile, instance in sorted(value.instances.items())
+        ]
+        return pb.Device(
+            gpu=pb.GpuDevice(product=value.name, multiprocessors=value.multiprocessors or 0, memory_bytes=value.memory_bytes or 0, instances=instances)
+        )
     return pb.Device(
         cpu=pb.CpuDevice(
             model=value.model,
@@ -89,9 +95,10 @@ def device_from_message(name: str, message: pb.Device) -> Device:
     device_name = DeviceName(name)
     if message.HasField("gpu"):
         gpu = message.gpu
-        if gpu.memory_bytes < 0 or gpu.multiprocessors < 0:
+        if min(gpu.memory_bytes, gpu.multiprocessors, *(min(item.memory_bytes, item.multiprocessors) for item in gpu.instances)) < 0:
             raise MessageRefused(f"devices[{name!r}]: memory_bytes and multiprocessors must not be negative")
-        return GpuDevice(device_name, gpu.memory_bytes or None, gpu.multiprocessors or None)
+        instances = {item.profile: GpuInstance(item.multiprocessors or None, item.memory_bytes or None) for item in gpu.instances}
+        return GpuDevice(device_name, gpu.memory_bytes or None, gpu.multiprocessors or None, MappingProxyType(instances))
     if not message.HasField("cpu"):
         raise MessageRefused(f"devices[{name!r}]: neither a CPU nor a GPU this version knows")
     cpu = message.cpu

@@ -69,6 +69,16 @@ class CpuDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuInstance:
+    """A kind of MIG instance as a node's labels describe it."""
+
+    multiprocessors: int | None = None
+    """None where the node does not say."""
+    memory_bytes: int | None = None
+    """None where the node does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class GpuDevice:
     """A GPU as its node's labels describe it."""
 
@@ -78,6 +88,8 @@ class GpuDevice:
     """None where the node does not say: with MIG strategy `single` its labels describe the instances, not the GPU."""
     multiprocessors: int | None = None
     """None where the node does not say."""
+    instances: Mapping[str, GpuInstance] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    """What the node tells of its MIG instances, by profile in a resource's spelling (`1g.10gb`)."""
 
 
 Device = CpuDevice | GpuDevice

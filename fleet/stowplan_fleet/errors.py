@@ -6,6 +6,7 @@
     - SliceNameRefused    not a slice or slice class
     - ManifestRefused     an object lacks a field or holds a wrong one
     - DescriptorRefused   a device descriptor is incomplete or absurd
+    - ShareRefused        a GPU or a slice of it whose resources are known to nobody
     - GraphRefused        a model file is broken, or holds what nobody can judge
     - MessageRefused      a message of the contract holds what this version cannot read
     - SettingsRefused     a settings file or variable has an unknown name or a value of the wrong type
@@ -36,6 +37,10 @@ class ManifestRefused(ValueRefused):
 
 class DescriptorRefused(ValueRefused):
     """A device descriptor is incomplete or absurd."""
+
+
+class ShareRefused(ValueRefused):
+    """A GPU that the catalogue does not hold, or a slice of it whose resources are known to nobody."""
 
 
 class GraphRefused(ValueRefused):

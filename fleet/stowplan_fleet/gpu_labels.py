@@ -9,10 +9,11 @@ Whatever is missing or contradicts itself becomes a problem and no offer.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from stowplan_fleet import keys, slices
-from stowplan_fleet.devices import GpuDevice
+from stowplan_fleet.devices import GpuDevice, GpuInstance
 from stowplan_fleet.errors import SliceNameRefused, ValueRefused
 from stowplan_fleet.offers import ResourceName, SliceOffer
 from stowplan_fleet.slices import DeviceName, Slice, SliceClass, SliceKind
@@ -161,7 +162,13 @@ def _devices(offers: list[SliceOffer], labels: Mapping[str, str], problems: list
         # With strategy single the labels describe an instance, and another model's labels describe another GPU.
         described = name == product
         memory = size(keys.GPU_MEMORY_MIB) if described else None
-        yield GpuDevice(name, memory * _MIB if memory else None, size(keys.GPU_MULTIPROCESSORS) if described else None)
+        instances = {
+            offer.slice_class.slice.profile: GpuInstance(offer.multiprocessors, offer.memory_bytes)
+            for offer in offers
+            if offer.slice_class.device == name and offer.slice_class.slice.kind is SliceKind.MIG
+        }
+        multiprocessors = size(keys.GPU_MULTIPROCESSORS) if described else None
+        yield GpuDevice(name, memory * _MIB if memory else None, multiprocessors, MappingProxyType(instances))
 
 
 def _device(product: str) -> DeviceName:

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from hypothesis import strategies as st
 from stowplan_fleet import slices
 from stowplan_fleet.answers import Answer, Basis, LatencyInterval, UnknownReason, unknown
-from stowplan_fleet.devices import CoreThroughput, CpuDevice, GpuDevice, Provenance
+from stowplan_fleet.devices import CoreThroughput, CpuDevice, GpuDevice, GpuInstance, Provenance
 from stowplan_fleet.questions import Occupant, Question, UnknownOccupant
 from stowplan_fleet.services import GraphDigest
 from stowplan_fleet.slices import DeviceName, Slice, SliceClass, SliceKind
@@ -44,7 +44,14 @@ def cpu_devices(draw: st.DrawFn, *, measured: bool = True) -> CpuDevice:
     )
 
 
-gpu_devices = st.builds(GpuDevice, device_names, st.none() | st.integers(1, 1 << 40), st.none() | st.integers(1, 200))
+_instances = st.builds(GpuInstance, st.none() | st.integers(1, 200), st.none() | st.integers(1, 1 << 40))
+gpu_devices = st.builds(
+    GpuDevice,
+    device_names,
+    st.none() | st.integers(1, 1 << 40),
+    st.none() | st.integers(1, 200),
+    st.dictionaries(st.sampled_from(["1g.10gb", "1g.10gb.me", "3g.40gb"]), _instances, max_size=3),
+)
 
 _digests = st.binary(min_size=32, max_size=32).map(lambda raw: GraphDigest(f"sha256:{raw.hex()}"))
 occupants = st.builds(Occupant, _digests, slice_classes, st.floats(0, 1e6), st.integers(1, 4096), st.integers(1, 1024), st.integers(1, 4096))

@@ -399,6 +399,36 @@ class CpuDevice(_message.Message):
 Global___CpuDevice: _TypeAlias = CpuDevice  # noqa: Y015
 
 @_typing.final
+class MigInstance(_message.Message):
+    """A kind of MIG instance as a node's labels describe it: they win over any table."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    MULTIPROCESSORS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    profile: _builtins.str
+    """Profile in a resource's spelling, such as `1g.10gb`."""
+    multiprocessors: _builtins.int
+    """Streaming multiprocessors of one instance; 0 where the node does not say."""
+    memory_bytes: _builtins.int
+    """Memory of one instance; 0 where the node does not say."""
+    def __init__(
+        self,
+        *,
+        profile: _builtins.str = ...,
+        multiprocessors: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "multiprocessors", b"multiprocessors", "profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigInstance: _TypeAlias = MigInstance  # noqa: Y015
+
+@_typing.final
 class GpuDevice(_message.Message):
     """A GPU as its node's labels describe it."""
 
@@ -407,22 +437,28 @@ class GpuDevice(_message.Message):
     PRODUCT_FIELD_NUMBER: _builtins.int
     MULTIPROCESSORS_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """The product as GPU-feature-discovery writes it."""
     multiprocessors: _builtins.int
     """Streaming multiprocessors; 0 where the node does not say."""
     memory_bytes: _builtins.int
     """Memory; 0 where the node does not say."""
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigInstance]:
+        """Its MIG instances, each profile once."""
+
     def __init__(
         self,
         *,
         product: _builtins.str = ...,
         multiprocessors: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
+        instances: _abc.Iterable[Global___MigInstance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_bytes", b"memory_bytes", "multiprocessors", b"multiprocessors", "product", b"product"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "memory_bytes", b"memory_bytes", "multiprocessors", b"multiprocessors", "product", b"product"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
