@@ -13,7 +13,7 @@ import typer
 from stowplan_cli import exits
 
 # Modules with a function `register(app)`, in the order in which `--help` lists their commands.
-THEMES: Final = ("predicting", "explaining", "placing", "measuring", "bundles", "processes")
+THEMES: Final = ("predicting", "explaining", "placing", "slicing", "measuring", "bundles", "processes")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - a callback's signature
