@@ -48,7 +48,8 @@ def slices(
 def _gpu(gpu: "Gpu") -> dict[str, Any]:
     return {
         "device": gpu.product, "computeCapability": gpu.compute_capability, "multiprocessors": gpu.multiprocessors, "memoryBytes": gpu.memory_bytes,
-        "bandwidthBytesPerSecond": gpu.bandwidth_bytes_per_second, "l2Bytes": gpu.l2_bytes, "fp32FlopsPerSecond": gpu.fp32_flops_per_second, "mig": gpu.mig is not None,
+        "bandwidthBytesPerSecond": gpu.bandwidth_bytes_per_second, "l2Bytes": gpu.l2_bytes, "fp32FlopsPerSecond": gpu.fp32_flops_per_second,
+        "mig": gpu.mig is not None,
     }  # fmt: skip
 
 
@@ -95,7 +96,8 @@ def _print_slices(console: "Console", document: dict[str, Any]) -> None:
             continue
         rows.append([
             item["slice"], str(item["mostOnOneGpu"]), str(item["multiprocessors"]), f"{item['memoryBytes'] / 2**30:.1f} GiB",
-            f"{item['bandwidthBytesPerSecond'] / 1e9:.0f} GB/s", f"{item['l2Bytes'] / 2**20:.0f} MiB", f"{item['timeShare']:.0%}", "own" if item["isolated"] else "shared",
+            f"{item['bandwidthBytesPerSecond'] / 1e9:.0f} GB/s", f"{item['l2Bytes'] / 2**20:.0f} MiB", f"{item['timeShare']:.0%}",
+            "own" if item["isolated"] else "shared",
         ])  # fmt: skip
     outputs.print_rows(console, ["slice", "most", "SMs", "memory", "bandwidth", "L2", "time", "bandwidth and L2"], rows)
     for item in document["slices"]:
