@@ -14,7 +14,7 @@ from onnx import TensorProto
 _KEPT_ELEMENTS: Final = 16
 # Integer tensors decide shapes (Reshape, Slice, Expand); above this they are index tables, which no shape depends on.
 _KEPT_INTEGER_ELEMENTS: Final = 4096
-_STRIPPED: Final = "stripped"
+STRIPPED: Final = "stripped"
 _INTEGERS: Final = (TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL)
 
 
@@ -28,7 +28,7 @@ def _strip(tensor: TensorProto) -> None:
         tensor.ClearField(field)
     tensor.data_location = TensorProto.EXTERNAL
     entry = tensor.external_data.add()
-    entry.key, entry.value = "location", _STRIPPED
+    entry.key, entry.value = "location", STRIPPED
 
 
 def _strip_graph(graph: onnx.GraphProto) -> None:
