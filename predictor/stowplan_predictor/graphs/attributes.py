@@ -1,23 +1,37 @@
 """Attributes of nodes as plain values."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from onnx import AttributeProto, NodeProto
 
-from stowplan_predictor.errors import ModelUnreadable
+from stowplan_predictor.errors import GraphTooLarge, ModelUnreadable
+from stowplan_predictor.graphs.limits import Limits
 from stowplan_predictor.graphs.opgraphs import AttributeValue
 
+# Of a name, in an error.
+_SHOWN_CHARACTERS: Final = 128
 
-def check_names(names: Iterable[object], where: str) -> None:
+
+def clipped(name: object) -> str:
+    """A name as errors show it: quoted, and cut where it is longer than anyone reads."""
+    text = repr(name[:_SHOWN_CHARACTERS]) if isinstance(name, str | bytes) else repr(name)
+    return f"{text}..." if isinstance(name, str | bytes) and len(name) > _SHOWN_CHARACTERS else text
+
+
+def check_names(names: Iterable[object], where: str, limits: Limits) -> None:
     """Protocol buffers hand out bytes where a string is not UTF-8; such a name would travel far before it broke something.
 
     Raises:
         ModelUnreadable: a name is not UTF-8.
+        GraphTooLarge: a name is longer than any exporter writes.
 
     """
     for name in names:
         if not isinstance(name, str):
-            raise ModelUnreadable(f"{where}: the name {name!r} is not UTF-8; the file is damaged, export it again")
+            raise ModelUnreadable(f"{where}: the name {clipped(name)} is not UTF-8; the file is damaged, export it again")
+        if len(name) > limits.max_name_bytes:
+            raise GraphTooLarge(f"{where}: the name {clipped(name)} has {len(name)} characters, more than {limits.max_name_bytes}; export the model anew")
 
 
 def _text(raw: bytes) -> str:

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from onnx import TensorShapeProto, ValueInfoProto
 
 from stowplan_predictor.errors import DimensionUnbound, ShapeRefused
-from stowplan_predictor.graphs.attributes import check_names
+from stowplan_predictor.graphs.attributes import check_names, clipped
 from stowplan_predictor.graphs.facts import Fact, check_shape, check_type
 from stowplan_predictor.graphs.limits import Limits
+
+# Of a model's inputs, in an error.
+_SHOWN_INPUTS = 16
 
 
 def _shown(shape: Sequence[int]) -> str:
@@ -15,7 +18,7 @@ def _shown(shape: Sequence[int]) -> str:
 
 
 def _example(name: str, dims: Sequence[TensorShapeProto.Dimension]) -> str:
-    sizes = [str(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else "N" for d in dims]
+    sizes = [str(d.dim_value) if d.HasField("dim_value") and d.dim_value >= 0 else "N" for d in dims[:16]]
     return f"`--shape {name}={'x'.join(sizes)}` or `inputShapes: {{{name}: [{', '.join(sizes)}]}}` with numbers for N"
 
 
@@ -23,7 +26,7 @@ def _check_request(input_shapes: Mapping[str, Sequence[int]], inputs: Sequence[V
     known = [value.name for value in inputs]
     for name, shape in input_shapes.items():
         if name not in known:
-            raise ShapeRefused(f"input shape of {name!r}: the model has no such input; it has {', '.join(known) or 'none'}")
+            raise ShapeRefused(f"input shape of {clipped(name)}: the model has no such input; it has {', '.join(known[:_SHOWN_INPUTS]) or 'none'}")
         if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in shape):
             raise ShapeRefused(f"input shape of {name!r}: {list(shape)!r} must be a list of integers that are not negative")
 
@@ -42,9 +45,8 @@ def _bind_shape(value: ValueInfoProto, wanted: Sequence[int], symbols: dict[str,
         if dim.dim_param:
             bound, by = symbols.setdefault(dim.dim_param, (size, value.name))
             if bound != size:
-                raise ShapeRefused(
-                    f"input shape of {value.name!r}: dimension {position} ({dim.dim_param!r}) is {size}, but input {by!r} binds {dim.dim_param!r} to {bound}"
-                )
+                symbol = clipped(dim.dim_param)
+                raise ShapeRefused(f"input shape of {value.name!r}: dimension {position} ({symbol}) is {size}, but input {by!r} binds {symbol} to {bound}")
 
 
 def _size(value: ValueInfoProto, position: int, symbols: Mapping[str, tuple[int, str]]) -> int:
@@ -54,7 +56,7 @@ def _size(value: ValueInfoProto, position: int, symbols: Mapping[str, tuple[int,
         return int(dim.dim_value)
     if dim.dim_param in symbols:
         return symbols[dim.dim_param][0]
-    called = f"{position} ({dim.dim_param!r})" if dim.dim_param else str(position)
+    called = f"{position} ({clipped(dim.dim_param)})" if dim.dim_param else str(position)
     raise DimensionUnbound(f"input {value.name!r}: dimension {called} is dynamic and has no value; bind it with {_example(value.name, dims)}")
 
 
@@ -69,7 +71,7 @@ def bind(inputs: Sequence[ValueInfoProto], input_shapes: Mapping[str, Sequence[i
         OperatorUnknown: an input's element type has no counting rule.
 
     """
-    check_names((value.name for value in inputs), "graph inputs")
+    check_names((value.name for value in inputs), "graph inputs", limits)
     _check_request(input_shapes, inputs)
     symbols: dict[str, tuple[int, str]] = {}
     for value in inputs:

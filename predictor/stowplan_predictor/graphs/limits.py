@@ -24,6 +24,13 @@ class Limits:
     """Nodes and initializers, each inlined function or branch counted again. The largest exports of torchvision, timm and transformers
     that we know hold fewer than 20,000; at some 30 us a node the bound is seconds."""
 
+    max_inlined_bytes: int = 64 * 2**20
+    """Of all nodes together as they stand in the file, each inlined function or branch counted again: a function of one node with a name or an
+    attribute of a megabyte, called ten thousand times, is small in the file and not in memory."""
+
+    max_name_bytes: int = 4096
+    """Of one name. Exporters write scopes of some hundred characters."""
+
     max_nesting: int = 16
     """Branches and functions inside one another. Exporters nest two or three deep."""
 
@@ -36,6 +43,10 @@ class Limits:
     max_folded_elements: int = 16 * 1024
     """Of a constant whose value is computed. Shape arithmetic works on vectors as long as a rank and on small index tables; all larger
     constants are known by type and shape only."""
+
+    max_folded_bytes: int = 128 * 2**20
+    """Of all computed values together. Real models hold a few megabytes; a hundred thousand nodes that each make the longest vector allowed would
+    hold 13 GB."""
 
     max_flops: int = 10**18
     """Of the whole graph: days of a whole accelerator. Beyond it shapes were made up to overflow somebody's integers."""

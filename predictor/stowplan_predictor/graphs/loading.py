@@ -53,7 +53,7 @@ def load_graph(
 def _analyse(model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]], model_dir: Path | None, limits: Limits) -> OpGraph:
     if not model.HasField("graph") or not model.opset_import:
         raise ModelUnreadable("model file: it holds no graph or names no opset, so it is not an ONNX model; export it again")
-    check_names((opset.domain for opset in model.opset_import), "opset imports")
+    check_names((opset.domain for opset in model.opset_import), "opset imports", limits)
     opsets = {normalised(opset.domain): opset.version for opset in model.opset_import}
     newest = onnx.defs.onnx_opset_version()
     if opsets.get("", 1) > newest:

@@ -12,10 +12,10 @@ from stowplan_predictor.graphs.facts import ELEMENT_TYPES, FOLDABLE_TYPES, Array
 from stowplan_predictor.graphs.limits import Limits
 
 
-def _external(tensor: TensorProto, model_dir: Path | None, bytes_wanted: int) -> bytes | Lack:
+def _external(tensor: TensorProto, model_dir: Path | None, bytes_wanted: int, limits: Limits) -> bytes | Lack:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    check_names((*entries, *entries.values()), "external data")
+    check_names((*entries, *entries.values()), "external data", limits)
     if model_dir is None:
         return Lack(f"its data lies in the external file {location!r}, and only the model file itself is at hand", external=True)
     root = model_dir.resolve()
@@ -37,10 +37,10 @@ def _external(tensor: TensorProto, model_dir: Path | None, bytes_wanted: int) ->
     return found
 
 
-def _stored(tensor: TensorProto, bytes_wanted: int, model_dir: Path | None) -> bytes | Lack:
+def _stored(tensor: TensorProto, bytes_wanted: int, model_dir: Path | None, limits: Limits) -> bytes | Lack:
     """The tensor's data in the layout of `raw_data`."""
     if tensor.data_location == TensorProto.EXTERNAL:
-        return _external(tensor, model_dir, bytes_wanted)
+        return _external(tensor, model_dir, bytes_wanted, limits)
     if tensor.raw_data:
         return bytes(tensor.raw_data)
     try:
@@ -56,7 +56,7 @@ def _value(tensor: TensorProto, shape: tuple[int, ...], limits: Limits, model_di
     if tensor.data_type not in FOLDABLE_TYPES:
         return Lack("its element type is not one that shapes are computed with")
     dtype, item_bytes = ELEMENT_TYPES[tensor.data_type]
-    data = _stored(tensor, elements * item_bytes, model_dir)
+    data = _stored(tensor, elements * item_bytes, model_dir, limits)
     if isinstance(data, Lack):
         return data
     if len(data) != elements * item_bytes:

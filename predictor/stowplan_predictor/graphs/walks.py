@@ -11,7 +11,8 @@ from stowplan_fleet.errors import GraphRefused
 
 from stowplan_predictor.errors import ExternalDataMissing, GraphTooLarge, ModelUnreadable, OperatorUnknown
 from stowplan_predictor.graphs import foldings, shapes, unknowns
-from stowplan_predictor.graphs.attributes import check_names, resolved
+from stowplan_predictor.graphs.attributes import check_names, clipped, resolved
+from stowplan_predictor.graphs.budgets import Budget
 from stowplan_predictor.graphs.facts import ELEMENT_TYPES, FOLDABLE_TYPES, Array, Fact, check_shape, check_type
 from stowplan_predictor.graphs.limits import Limits
 from stowplan_predictor.graphs.orders import ordered, shown
@@ -73,18 +74,18 @@ class Walk:
     steps: list[Step] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     """Tensor names in use; those of inlined graphs give way."""
-    visited: int = 0
+    repeats: dict[str, int] = field(default_factory=dict)
+    """How often a name in use was asked for again."""
+    budget: Budget = field(init=False)
 
-    def _visit(self, count: int) -> None:
-        self.visited += count
-        if self.visited > self.limits.max_nodes:
-            raise GraphTooLarge(f"model: more than {self.limits.max_nodes} nodes (functions and branches inlined); such a model is not analysed")
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.limits)
 
     def _fresh(self, name: str) -> str:
         """The name itself, or with a number where an inlined graph repeats it."""
-        unique, number = name, 1
+        unique = name
         while unique in self.taken:
-            number += 1
+            number = self.repeats[name] = self.repeats.get(name, 1) + 1
             unique = f"{name}#{number}"
         self.taken.add(unique)
         return unique
@@ -102,21 +103,22 @@ class Walk:
     ) -> list[Fact]:
         if scope.depth > self.limits.max_nesting:
             raise GraphTooLarge(f"model: functions or branches nest deeper than {self.limits.max_nesting} levels (or a function calls itself)")
-        self._visit(len(nodes))
+        self.budget.visit(len(nodes))
+        self.budget.weigh(nodes)
         for tensor in dense:
-            self._visit(1)
+            self.budget.visit(1)
             self._define(scope, tensor.name, read_tensor(self._fresh(tensor.name), tensor, self.limits, self.model_dir))
         for sparse_tensor in sparse:
-            self._visit(1)
+            self.budget.visit(1)
             name = sparse_tensor.values.name
             self._define(scope, name, read_sparse(self._fresh(name), sparse_tensor, self.limits))
-        check_names(wanted, "graph outputs")
-        for node in ordered(nodes, wanted):
+        check_names(wanted, "graph outputs", self.limits)
+        for node in ordered(nodes, wanted, self.budget.visit):
             self._node(node, scope)
         return [self._found(name, scope, "graph output") for name in wanted]
 
     def _define(self, scope: _Scope, name: str, fact: Fact) -> None:
-        check_names((name,), "tensors")
+        check_names((name,), "tensors", self.limits)
         if name in scope.facts:
             raise ModelUnreadable(f"tensor {name!r}: defined twice; each name is written once in ONNX")
         scope.facts[name] = fact
@@ -124,12 +126,12 @@ class Walk:
     def _found(self, name: str, scope: _Scope, where: str) -> Fact:
         fact = scope.find(name)
         if fact is None:
-            raise ModelUnreadable(f"{where}: {name!r} is read, and nothing writes it; the file is incomplete, export the model again")
+            raise ModelUnreadable(f"{where}: {clipped(name)} is read, and nothing writes it; the file is incomplete, export the model again")
         return fact
 
     def _node(self, original: NodeProto, scope: _Scope) -> None:
         where = shown(original)
-        check_names((original.op_type, original.domain, original.overload, original.name, *(a.name for a in original.attribute)), where)
+        check_names((original.op_type, original.domain, original.overload, original.name, *(a.name for a in original.attribute)), where, self.limits)
         node = resolved(original, scope.arguments)
         if node.domain == "ai.onnx":
             renamed = NodeProto()
@@ -222,7 +224,9 @@ class Walk:
                 return None
         elif any(shape is None or min(shape, default=0) < 0 or prod(shape) > limit for _, shape in inferred):
             return None
-        return foldings.fold(node, [None if fact is None else fact.value for fact in inputs])
+        found = foldings.fold(node, [None if fact is None else fact.value for fact in inputs])
+        self.budget.hold(found or ())
+        return found
 
 
 def _measured(node: NodeProto, of: Fact) -> Array:
