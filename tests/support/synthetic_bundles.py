@@ -19,7 +19,7 @@ from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.colocation.demands import Pressure
 from stowplan_predictor.kernels.features import FEATURES
 from stowplan_predictor.kernels.intervals import LogInterval
-from stowplan_predictor.kernels.latencies import Dispatch, NetworkTable
+from stowplan_predictor.kernels.latencies import DeviceTable, Dispatch, NetworkTable
 from stowplan_predictor.kernels.regressors import HEAVY, LIGHT, KernelTable, RegressorTable
 from stowplan_predictor.response.queues import shape_of
 from stowplan_predictor.response.response_times import ResponseTable
@@ -71,12 +71,12 @@ def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, byt
     # Seen in these types only; the light fallback stands for element-wise kernels up to a few operations per byte.
     tables[LIGHT] = replace(tables[LIGHT], feature_upper=tuple(2.0 if name == "log_intensity" else 50.0 for name in FEATURES))
     kinds = {"Conv": HEAVY, "PointwiseConv": HEAVY, "DepthwiseConv": HEAVY, "Gemm": HEAVY, "MatMul": HEAVY, "Relu": LIGHT, "Add": LIGHT}
-    networks = NetworkTable(
+    measured = DeviceTable(
         {"1": Dispatch(1.0, PER_KERNEL_MS, 0.0), "2": Dispatch(1.0, PER_KERNEL_MS, 0.0)},
         {"500": INTERVAL.widened(0.1), "1000": INTERVAL, "2000": INTERVAL},
         (500, 1000, 2000),
-        0.9,
     )
+    networks = NetworkTable(0.9, {DEVICE.name: measured})
     colocation = ColocationTable(TERMS, (0.1, 0.2, 0.1, 0.1, 0.1, 0.1), INTERVAL.widened(0.05), ((1000, 1000),), Pressure(1.0, 0.5, 0.5, 0.5), 0.9)
     shape = shape_of((0.0, 0.5, 0.95, 1.0), (0.95, 1.0, 1.05, 1.5))
     response = ResponseTable({"1000": shape, "2000": shape}, 0.2, 0.5, LogInterval(-0.1, 0.1), (1000,), 0.8, (50, 95), 0.9)

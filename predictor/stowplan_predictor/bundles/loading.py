@@ -17,7 +17,7 @@ from stowplan_predictor.bundles.manifests import MANIFEST, Manifest, digest, rea
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.errors import BundleNotFound, BundleRefused
 from stowplan_predictor.kernels.features import FEATURES
-from stowplan_predictor.kernels.latencies import NetworkTable
+from stowplan_predictor.kernels.latencies import NetworkModel, NetworkTable
 from stowplan_predictor.kernels.regressors import KernelRegressors, KernelTable
 from stowplan_predictor.response.response_times import ResponseTable
 
@@ -42,7 +42,7 @@ class Bundle:
     manifest_json: str
     """As it lies on disk."""
     kernels: KernelRegressors
-    networks: NetworkTable
+    networks: NetworkModel
     colocation: ColocationTable
     response: ResponseTable
     devices: tuple[CpuDevice, ...]
@@ -96,7 +96,7 @@ def _assemble(manifest: Manifest, raw: bytes, files: Mapping[str, bytes]) -> Bun
         manifest=manifest,
         manifest_json=raw.decode(),
         kernels=KernelRegressors(kernels, files),
-        networks=_table(files, NETWORKS, NetworkTable),
+        networks=NetworkModel(_table(files, NETWORKS, NetworkTable), files),
         colocation=colocation,
         response=_table(files, RESPONSE, ResponseTable),
         devices=devices,

@@ -38,9 +38,11 @@ class Distance:
     """By how much an interval widens on both sides, as a logarithm."""
     reasons: tuple[str, ...] = ()
     """Why this is an extrapolation; empty where it is not."""
+    nearest: str = ""
+    """Name of the measured device that it is the distance to; empty where no device is compared."""
 
     def __add__(self, other: "Distance") -> "Distance":
-        return Distance(self.log_factor + other.log_factor, self.reasons + other.reasons)
+        return Distance(self.log_factor + other.log_factor, self.reasons + other.reasons, self.nearest or other.nearest)
 
 
 def _log_ratios(device: CpuDevice, known: CpuDevice) -> list[tuple[str, float]]:
@@ -60,10 +62,10 @@ def _log_ratios(device: CpuDevice, known: CpuDevice) -> list[tuple[str, float]]:
     return [(what, math.log(mine / theirs)) for what, mine, theirs in pairs]
 
 
-def _distance(device: CpuDevice, known: CpuDevice) -> tuple[float, str, bool]:
-    """Largest log ratio, what it is of, and whether the instruction sets are the same."""
+def _distance(device: CpuDevice, known: CpuDevice) -> tuple[float, str, bool, str]:
+    """Largest log ratio, what it is of, whether the instruction sets are the same, and the known device's name."""
     what, ratio = max(_log_ratios(device, known), key=lambda item: abs(item[1]))
-    return abs(ratio), f"{what} is {math.exp(ratio):.2f} times that of {known.name}", set(device.isa) == set(known.isa)
+    return abs(ratio), f"{what} is {math.exp(ratio):.2f} times that of {known.name}", set(device.isa) == set(known.isa), str(known.name)
 
 
 def device_distance(device: CpuDevice, measured: Sequence[CpuDevice]) -> Distance:
@@ -76,7 +78,7 @@ def device_distance(device: CpuDevice, measured: Sequence[CpuDevice]) -> Distanc
     if not candidates:
         names = ", ".join(sorted({item for known in measured for item in known.isa}))
         raise CannotJudge(UnknownReason.DEVICE_NOT_SUPPORTED, f"device {device.name} shares no instruction-set extension with those measured ({names})")
-    log_factor, why, same_isa = min((_distance(device, known) for known in candidates), key=lambda item: (not item[2], item[0]))
+    log_factor, why, same_isa, name = min((_distance(device, known) for known in candidates), key=lambda item: (not item[2], item[0]))
     if log_factor > FARTHEST_LOG:
         limit = math.exp(FARTHEST_LOG)
         raise CannotJudge(UnknownReason.DEVICE_NOT_SUPPORTED, f"device {device.name}: {why}; beyond a factor of {limit:.0f} nothing is said")
@@ -85,7 +87,7 @@ def device_distance(device: CpuDevice, measured: Sequence[CpuDevice]) -> Distanc
         reasons.append(f"device {device.name}: instruction sets differ from those measured")
     if device.fabricated:
         reasons.append(f"device {device.name}: its descriptor was made up for a test")
-    return Distance(log_factor, tuple(reasons))
+    return Distance(log_factor, tuple(reasons), name)
 
 
 def slice_distance(slice_: SliceResources, measured_millicores: Sequence[int]) -> Distance:

@@ -28,6 +28,10 @@ class LogInterval:
         """Farther out by a factor on both sides."""
         return LogInterval(self.lower - log_factor, self.upper + log_factor)
 
+    def scaled(self, factor: float) -> "LogInterval":
+        """In units of another difficulty: both ends times a factor, which is above zero."""
+        return LogInterval(self.lower * factor, self.upper * factor)
+
     def around(self, other: "LogInterval") -> "LogInterval":
         """The smallest interval that holds both."""
         return LogInterval(min(self.lower, other.lower), max(self.upper, other.upper))

@@ -79,6 +79,10 @@ class Efficiencies:
     """0.9 quantile of the absolute log error of the regressor that answered, on held-out families."""
     ceiling: NDArray[np.float64]
     """`ceiling_log_ratio` where the type was never measured; elsewhere the predicted one."""
+    distance: NDArray[np.float64]
+    """How far, as a log factor, features lie beyond what was measured for the type; 0 inside."""
+    spread: NDArray[np.float64]
+    """Absolute disagreement of a blend's members in log(latency / roofline); 0 for a single model."""
 
 
 def open_session(model: bytes) -> ort.InferenceSession:
@@ -107,9 +111,9 @@ class _Regressor:
         self._upper = np.array(table.feature_upper)
         self._limits = [(FEATURES.index(name), upper) for name, upper in zip(table.columns, table.feature_upper, strict=True) if name in _LIMITS]
 
-    def outside(self, matrix: NDArray[np.float32], margin: float) -> NDArray[np.bool_]:
+    def beyond(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         chosen = matrix[:, self._columns]
-        return np.asarray(((chosen < self._lower - margin) | (chosen > self._upper + margin)).any(axis=1))
+        return np.maximum(np.maximum(self._lower - chosen, chosen - self._upper), 0.0).max(axis=1)
 
     def heavier(self, features: NDArray[np.float32]) -> bool:
         """True where one kernel is larger or denser than everything this regressor was measured on."""
@@ -164,12 +168,13 @@ class KernelRegressors:
         groups: dict[str, list[int]] = {}
         for index, kernel_type in enumerate(types):
             groups.setdefault(self._key(kernel_type, matrix[index], names[index]), []).append(index)
-        found = Efficiencies(np.empty(count), np.zeros(count, dtype=np.bool_), np.empty(count), np.empty(count))
+        found = Efficiencies(np.empty(count), np.zeros(count, dtype=np.bool_), np.empty(count), np.empty(count), np.zeros(count), np.zeros(count))
         for key, indices in groups.items():
             regressor = self._regressors[key]
             chosen = matrix[indices]
             found.log_ratio[indices] = regressor.log_ratio(chosen)
-            found.extrapolated[indices] = regressor.outside(chosen, _MARGIN)
+            found.distance[indices] = regressor.beyond(chosen)
+            found.extrapolated[indices] = found.distance[indices] > _MARGIN
             strange = np.array([types[index] not in self._classes for index in indices])
             found.ceiling[indices] = np.where(strange, np.maximum(regressor.table.ceiling_log_ratio, found.log_ratio[indices]), found.log_ratio[indices])
             found.error_log[indices] = regressor.table.error_log
