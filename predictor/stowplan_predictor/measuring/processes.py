@@ -48,13 +48,13 @@ def placed_cpus(count: int, skip: int = 0) -> list[int]:
 
 
 class Worker:
-    """One `measuring.workers` process; a context manager that ends it."""
+    """One process that measures; a context manager that ends it."""
 
-    def __init__(self, join: Callable[[int], None] | None = None) -> None:
-        """Starts it; `join` is given its process id before anything else happens (to move it into a cgroup)."""
+    def __init__(self, join: Callable[[int], None] | None = None, module: str = "stowplan_predictor.measuring.workers") -> None:
+        """Starts `module`; `join` is given its process id before anything else happens (to move it into a cgroup)."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stowplan_predictor.measuring.workers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         if join is not None:
             join(self._process.pid)

@@ -1,13 +1,11 @@
 """Random graphs while they are drawn: nodes, the shapes of their weights and what they cost; made into ONNX with weights, or without them, only at the end.
 
-Choices and weights come from different streams of numbers, so that a structure without weights is the structure of the network that was measured.
-Weights are one small random block, repeated: drawing fifty million normal numbers one by one would take longer than measuring the network.
+Choices never depend on weights, so that a structure without weights is the structure of the network that was measured.
 """
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from math import prod
 from typing import Any, Final
 
@@ -16,18 +14,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from stowplan_predictor.measuring.structures import STRIPPED
+from stowplan_predictor.training import random_weights
+from stowplan_predictor.training.random_weights import SharedPlaces
 
 OPSET: Final = 17
 # Newest file format that every runtime of opset 17 reads.
 _IR_VERSION: Final = 9
-# A prime: rows of a tiled weight, whose lengths are mostly powers of two, then differ from each other.
-_BLOCK: Final = 65_537
-
-
-@cache
-def _block() -> NDArray[np.float32]:
-    return np.random.default_rng(0).standard_normal(_BLOCK).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +29,6 @@ class Weight:
     shape: tuple[int, ...]
     positive: bool = False
     """True for what is divided by: variances."""
-
-    def tensor(self, name: str) -> onnx.TensorProto:
-        """With values that neither blow up nor vanish through layers: of variance 1 / fan-in."""
-        elements, block = prod(self.shape), _block()
-        values = np.abs(block) + np.float32(0.5) if self.positive else block * np.float32(max(1, prod(self.shape[1:])) ** -0.5)
-        whole, rest = divmod(elements, _BLOCK)
-        return TensorProto(name=name, data_type=TensorProto.FLOAT, dims=self.shape, raw_data=values.tobytes() * whole + values[:rest].tobytes())
-
-    def stripped(self, name: str) -> onnx.TensorProto:
-        """Without values."""
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=self.shape, data_location=TensorProto.EXTERNAL)
-        entry = tensor.external_data.add()
-        entry.key, entry.value = "location", STRIPPED
-        return tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +63,16 @@ class Blueprint:
 
     def network(self) -> bytes:
         """The ONNX file with weights."""
-        return self._written([weight.tensor(name) for name, weight in self.weights.items()])
+        return self._written([random_weights.inside(name, weight.shape, positive=weight.positive) for name, weight in self.weights.items()])
+
+    def sharing(self) -> bytes:
+        """The ONNX file whose large weights lie in `random_weights.SHARED` beside it."""
+        places = SharedPlaces()
+        return self._written([places.tensor(name, weight.shape, positive=weight.positive) for name, weight in self.weights.items()])
 
     def structure(self) -> bytes:
         """The same without weights, as `measuring.structures.strip_weights` leaves them out."""
-        return self._written([weight.stripped(name) for name, weight in self.weights.items()])
+        return self._written([random_weights.stripped(name, weight.shape) for name, weight in self.weights.items()])
 
     def _written(self, weights: Sequence[onnx.TensorProto]) -> bytes:
         graph = helper.make_graph(

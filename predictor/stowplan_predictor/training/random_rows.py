@@ -1,0 +1,111 @@
+"""Rows about generated graphs: random networks and isolated kernels. No structure is stored: it is drawn again from what a row names, and held against
+the graph digest that the row carries.
+"""
+
+import math
+from dataclasses import dataclass
+
+from stowplan_predictor.errors import DatasetRefused
+
+
+def _measured(where: str, numbers: dict[str, float]) -> None:
+    for name, number in numbers.items():
+        if not (math.isfinite(number) and number > 0):
+            raise DatasetRefused(f"{where}: {name} is {number}; it must be finite and above zero")
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRow:
+    """One visit to a random network alone on one slice, without the profiler; several visits, spread over a batch, make a measurement."""
+
+    network: str
+    """`random_kinds.name(kind, seed)`."""
+    kind: str
+    """One of `random_kinds.KINDS`, and the network's split."""
+    family: str
+    """The generator's configuration: networks of one are held out together."""
+    seed: int
+    digest: str
+    """Of the operator graph, `sha256:<hex>`."""
+    slice: str
+    repeat: int
+    """Which visit, from 0."""
+    threads: int
+    runs: int
+    median_ms: float
+    mean_ms: float
+    p5_ms: float
+    p25_ms: float
+    cv: float
+    """Standard deviation over mean."""
+    foreign_share: float
+    """CPU time of other processes around this visit, as a share of the time of all cores."""
+    steal_share: float
+    product_slowdown: float
+    """A fixed matrix product before and after, the slower of both, over its best on this machine."""
+    copy_slowdown: float
+    """The same of a fixed copy in memory."""
+    noisy: bool
+    """True above one of the limits on the four columns before."""
+    kernels_sum_ms: float | None
+    """Sum over kernels of the median profiled time; None where no profile was taken."""
+    kernels_count: int | None
+    """Kernels that the runtime executed; None where no profile was taken."""
+    measured_at: str
+    """ISO 8601, UTC."""
+
+    def __post_init__(self) -> None:
+        _measured(f"random network {self.network} on {self.slice}", {"median_ms": self.median_ms, "p25_ms": self.p25_ms, "p5_ms": self.p5_ms})
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizedRow:
+    """What the runtime made of a generated graph that was profiled: it says which operators a profiled kernel is made of."""
+
+    network: str
+    """A random network or an isolated kernel."""
+    optimized: bytes
+    """The ONNX file without weights; not compressed, since the table compresses rows that are alike together."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsolatedRow:
+    """One visit to a graph of a single kernel, alone on one slice: unprofiled and, once for all visits, by the profiler."""
+
+    network: str
+    """`isolated_kernels.name(round, number)`."""
+    family: str
+    """Kernel type and a part of its shapes: what is held out together."""
+    kernel: str
+    """Its type."""
+    spec: str
+    """What it is drawn again from, as JSON (`isolated_kernels.structure`)."""
+    digest: str
+    """Of the operator graph, `sha256:<hex>`."""
+    slice: str
+    repeat: int
+    """Which visit, from 0."""
+    threads: int
+    runs: int
+    median_us: float
+    """A whole run of the session, entry and exit included."""
+    p5_us: float
+    p25_us: float
+    cv: float
+    profiled_us: float
+    """Sum of the profiler's medians over all kernels that the runtime ran."""
+    op_types: tuple[str, ...]
+    """Of the kernels that the runtime ran, in order."""
+    kernels_us: tuple[float, ...]
+    """The profiler's median of each."""
+    foreign_share: float
+    steal_share: float
+    product_slowdown: float
+    copy_slowdown: float
+    noisy: bool
+    measured_at: str
+
+    def __post_init__(self) -> None:
+        _measured(f"isolated kernel {self.network} on {self.slice}", {"median_us": self.median_us, "p25_us": self.p25_us, "profiled_us": self.profiled_us})
+        if len(self.op_types) != len(self.kernels_us):
+            raise DatasetRefused(f"isolated kernel {self.network}: {len(self.op_types)} types but {len(self.kernels_us)} times")
