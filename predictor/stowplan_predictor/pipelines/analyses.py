@@ -1,30 +1,78 @@
 """Model files to the numbers that predictions need, kept by digest."""
 
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from stowplan_fleet.answers import UnknownReason
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.services import GraphDigest
 
-from stowplan_predictor.errors import CannotJudge
+from stowplan_predictor.errors import CannotJudge, GraphTooLarge
 from stowplan_predictor.fusion import rules
 from stowplan_predictor.graphs import loading
+from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
 from stowplan_predictor.kernels.workloads import Workloads, workloads
 from stowplan_predictor.pipelines.caches import LruCache
+from stowplan_predictor.pipelines.footprints import footprint_bytes
 
-# Tens of kilobytes each (the graph itself is not kept): some hundred megabytes at most, and more models than a cluster is likely to serve.
-_GRAPHS: Final = 4096
+Shapes = Mapping[str, tuple[int, ...]]
+# A file with its shapes, as a key.
+_FileKey = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
+# A summary is a kilobyte with its key, unless somebody names hundreds of inputs.
+_SUMMARIES_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """All that is remembered of a model file with bound shapes. Plain values and arrays: it may come from another process."""
+
+    summary: GraphSummary
+    work: Workloads
+
+
+class Analyst(Protocol):
+    """Who reads model files: this process, or one that may be killed for it."""
+
+    def __call__(self, onnx_model: bytes, input_shapes: Shapes) -> Analysed:
+        """Reads a model file; raises GraphRefused."""
+
+
+def analysed(onnx_model: bytes, input_shapes: Shapes, limits: Limits = DEFAULT_LIMITS) -> Analysed:
+    """Reads a model file in this process.
+
+    Raises:
+        GraphRefused: the file is broken, or holds what nobody can judge.
+    """
+    graph = loading.load_graph(onnx_model, input_shapes, limits=limits)
+    kernels = rules.fuse(graph)
+    summary = GraphSummary(
+        graph_digest=graph.digest,
+        model_digest=loading.model_digest(onnx_model),
+        operators=len(graph.operators),
+        kernels=len(kernels),
+        flops=graph.flops,
+        parameters=graph.parameters,
+        parameter_bytes=graph.parameter_bytes,
+    )
+    return Analysed(summary, workloads(graph, kernels))
 
 
 class Analyses:
     """Graphs this process has seen. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._work: LruCache[GraphDigest, Workloads] = LruCache(_GRAPHS)
-        self._summaries: LruCache[tuple[str, tuple[tuple[str, tuple[int, ...]], ...]], GraphSummary] = LruCache(_GRAPHS)
+    def __init__(self, analyst: Analyst, graphs_bytes: int) -> None:
+        """Nothing is known yet.
 
-    def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
+        Args:
+            analyst: reads model files.
+            graphs_bytes: memory that graphs may take together.
+        """
+        self._analyst = analyst
+        self._work: LruCache[GraphDigest, Workloads] = LruCache(graphs_bytes, lambda _, work: footprint_bytes(work))
+        self._summaries: LruCache[_FileKey, GraphSummary] = LruCache(_SUMMARIES_BYTES, lambda key, summary: footprint_bytes((key, summary)))
+
+    def analyze(self, onnx_model: bytes, input_shapes: Shapes) -> GraphSummary:
         """Reads a model file and remembers its kernels; the same file with the same shapes is read once.
 
         Raises:
@@ -34,23 +82,19 @@ class Analyses:
         summary = self._summaries.get(key)
         if summary is not None and self._work.get(summary.graph_digest) is not None:
             return summary
-        graph = loading.load_graph(onnx_model, input_shapes)
-        kernels = rules.fuse(graph)
-        self._work.put(graph.digest, workloads(graph, kernels))
-        summary = GraphSummary(
-            graph_digest=graph.digest,
-            model_digest=key[0],
-            operators=len(graph.operators),
-            kernels=len(kernels),
-            flops=graph.flops,
-            parameters=graph.parameters,
-            parameter_bytes=graph.parameter_bytes,
-        )
-        self._summaries.put(key, summary)
-        return summary
+        found = self._analyst(onnx_model, input_shapes)
+        if not self._work.put(found.summary.graph_digest, found.work):
+            raise GraphTooLarge(f"model: its {found.summary.kernels} kernels take more memory than all graphs together may; such a model is not remembered")
+        self._summaries.put(key, found.summary)
+        return found.summary
 
     def __len__(self) -> int:
         return len(self._work)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory they take."""
+        return self._work.bytes + self._summaries.bytes
 
     def work(self, digest: GraphDigest) -> Workloads:
         """The kernels of a graph.

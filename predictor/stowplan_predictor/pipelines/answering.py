@@ -12,24 +12,37 @@ from stowplan_fleet.slices import DeviceName, SliceClass
 
 from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.errors import CannotJudge
-from stowplan_predictor.pipelines.analyses import Analyses
-from stowplan_predictor.pipelines.caches import LruCache
+from stowplan_predictor.pipelines.analyses import Analyses, Analyst, analysed
+from stowplan_predictor.pipelines.caches import CacheLimits, LruCache
 from stowplan_predictor.pipelines.explanations import KernelShare, kernel_shares
 from stowplan_predictor.pipelines.isolations import Isolations, Place, Run, cpu_of
 from stowplan_predictor.pipelines.judgements import judge
 
-# Below a kilobyte each.
-_ANSWERS: Final = 65536
+# What an answer, its question and their place in the cache take, texts and tenants apart (measured: 1.2 kB).
+_ANSWER_BYTES: Final = 1300
+_TENANT_BYTES: Final = 500
+
+
+def _answer_bytes(key: tuple[Question, CpuDevice], answer: Answer) -> int:
+    return _ANSWER_BYTES + len(answer.message) + len(key[0].tenants) * _TENANT_BYTES
 
 
 class Pipeline:
     """Every stage of one bundle, with everything it ever computed kept by content."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, analyst: Analyst = analysed, caches: CacheLimits | None = None) -> None:
+        """Nothing is known yet.
+
+        Args:
+            bundle: who judges.
+            analyst: who reads model files; this process where nobody else is named.
+            caches: memory that may be filled; the defaults when None.
+        """
         self.bundle = bundle
-        self._analyses = Analyses()
-        self._isolations = Isolations(bundle, self._analyses)
-        self._answers: LruCache[tuple[Question, CpuDevice], Answer] = LruCache(_ANSWERS)
+        limits = caches or CacheLimits()
+        self._analyses = Analyses(analyst, limits.graphs_bytes)
+        self._isolations = Isolations(bundle, self._analyses, limits.isolations_bytes)
+        self._answers: LruCache[tuple[Question, CpuDevice], Answer] = LruCache(limits.answers_bytes, _answer_bytes)
 
     def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
         """Reads a model file, binds its dynamic dimensions and remembers its kernels.
@@ -73,12 +86,17 @@ class Pipeline:
         outcome = self._isolations.prepare([place])[place]
         if isinstance(outcome, CannotJudge):
             raise CannotJudge(outcome.reason, outcome.message)
-        return kernel_shares(outcome)
+        return kernel_shares(self._analyses.work(graph_digest), outcome.isolated)
 
     @property
     def cache_entries(self) -> dict[str, int]:
         """How much is remembered, by kind."""
         return {"graphs": len(self._analyses), "isolations": len(self._isolations), "answers": len(self._answers)}
+
+    @property
+    def cache_bytes(self) -> dict[str, int]:
+        """About how much memory that takes, by kind."""
+        return {"graphs": self._analyses.bytes, "isolations": self._isolations.bytes, "answers": self._answers.bytes}
 
     def _answer(self, open_questions: Sequence[tuple[int, Question, CpuDevice]]) -> dict[int, Answer]:
         places = [

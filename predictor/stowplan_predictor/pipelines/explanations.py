@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from stowplan_predictor.pipelines.isolations import Run
+from stowplan_predictor.kernels.latencies import Isolated
+from stowplan_predictor.kernels.workloads import Workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,8 @@ class KernelShare:
     """Least memory traffic."""
 
 
-def kernel_shares(run: Run) -> list[KernelShare]:
+def kernel_shares(work: Workloads, alone: Isolated) -> list[KernelShare]:
     """Every kernel, longest first."""
-    work, alone = run.work, run.isolated
     flops, traffic = work.column("flops"), work.bytes
     shares = [
         KernelShare(work.names[i], work.types[i], float(ms), float(ms) / alone.median_ms, int(flops[i]), int(traffic[i]))

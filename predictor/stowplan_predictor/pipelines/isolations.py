@@ -1,7 +1,7 @@
 """Isolated service times of many (graph, slice) pairs at once: all their kernels go through each regressor in one call."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -21,23 +21,27 @@ from stowplan_predictor.kernels.resources import SliceResources, slice_resources
 from stowplan_predictor.kernels.workloads import Workloads
 from stowplan_predictor.pipelines.analyses import Analyses
 from stowplan_predictor.pipelines.caches import LruCache
+from stowplan_predictor.pipelines.footprints import footprint_bytes
 
-# Some kilobytes each.
-_RUNS: Final = 16384
+# A run or a refusal with its place, arrays and reasons apart.
+_RUN_BYTES: Final = 1500
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A network alone on a slice of a device."""
+    """A network alone on a slice of a device. Its kernels stay with the graph, so that a graph that is forgotten leaves little behind."""
 
     device: CpuDevice
     slice_: SliceResources
-    work: Workloads
     isolated: Isolated
     demand: Demand
 
 
 Place = tuple[GraphDigest, SliceClass, CpuDevice]
+
+
+def _run_bytes(outcome: Run | CannotJudge) -> int:
+    return _RUN_BYTES + (footprint_bytes(outcome.isolated) if isinstance(outcome, Run) else len(outcome.message))
 
 
 def cpu_of(slice_class: SliceClass, devices: Mapping[DeviceName, Device]) -> CpuDevice:
@@ -57,13 +61,18 @@ def cpu_of(slice_class: SliceClass, devices: Mapping[DeviceName, Device]) -> Cpu
 class Isolations:
     """Runs by place, computed once. Thread-safe: a run computed twice is the same run."""
 
-    def __init__(self, bundle: Bundle, analyses: Analyses) -> None:
+    def __init__(self, bundle: Bundle, analyses: Analyses, isolations_bytes: int) -> None:
         self._bundle = bundle
         self._analyses = analyses
-        self._runs: LruCache[Place, Run | CannotJudge] = LruCache(_RUNS)
+        self._runs: LruCache[Place, Run | CannotJudge] = LruCache(isolations_bytes, lambda _, outcome: _run_bytes(outcome))
 
     def __len__(self) -> int:
         return len(self._runs)
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory they take."""
+        return self._runs.bytes
 
     def prepare(self, places: Iterable[Place]) -> dict[Place, Run | CannotJudge]:
         """A run, or why there is none, for each place."""
@@ -85,7 +94,8 @@ class Isolations:
             digest, slice_class, device = place
             try:
                 slice_ = slice_resources(device, slice_class.slice)
-                distance = device_distance(device, self._bundle.devices) + slice_distance(slice_, self._bundle.networks.measured_millicores)
+                distance = device_distance(device, self._bundle.devices)
+                distance += slice_distance(slice_, self._bundle.networks.device(distance.nearest).measured_millicores)
                 parts.append((place, slice_, self._analyses.work(digest), distance))
             except CannotJudge as error:
                 found[place] = error
@@ -95,7 +105,7 @@ class Isolations:
                 continue
             try:
                 alone = isolated(work, slice_, efficiencies, self._bundle.networks, distance)
-                found[place] = Run(place[2], slice_, work, alone, demand(work, alone.busy_ms, place[2]))
+                found[place] = Run(place[2], slice_, alone, demand(work, alone.busy_ms, place[2]))
             except CannotJudge as error:
                 found[place] = error
         return found
@@ -112,5 +122,5 @@ class Isolations:
             # One network with an unknown kernel must not take the others' answers with it.
             return [error] if len(parts) == 1 else [self._efficiencies([part])[0] for part in parts]
         ends = np.cumsum([len(matrix) for matrix in matrices])[:-1]
-        columns = (np.split(column, ends) for column in (together.log_ratio, together.extrapolated, together.error_log, together.ceiling))
+        columns = (np.split(column, ends) for column in (getattr(together, item.name) for item in fields(Efficiencies)))
         return [Efficiencies(*values) for values in zip(*columns, strict=True)]
