@@ -1,7 +1,9 @@
 """The chart: what helm renders, the API server takes; what a value may not be, helm refuses."""
 
 import json
+import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import yaml
 from controlplane_binaries import Binaries
 from controlplane_clusters import Cluster
 from controlplane_parts import scheduler_configuration
+from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import ExtenderSettings
 from stowplan_fleet import settings
+from stowplan_operator.reconciling.metrics import Metrics as OperatorMetrics
 from stowplan_operator.settings import OperatorSettings
+from stowplan_predictor.serving.measures import Measures
 from stowplan_predictor.serving.settings import PredictorSettings
 
 pytestmark = pytest.mark.controlplane
@@ -41,24 +46,47 @@ def test_helm_finds_nothing_to_complain_about(controlplane_binaries: Binaries) -
     assert run.returncode == 0, run.stdout
 
 
-def test_the_api_server_takes_everything(apiserver: Cluster) -> None:
-    """Every object that the chart renders is accepted by the real API server, its unknown fields refused."""
-    items = rendered(apiserver.binaries, "--set", "scheduler.replicas=2")
+@pytest.fixture(scope="module")
+def system(apiserver: Cluster) -> Iterator[Cluster]:
+    """The API server with the release's namespace, and the account in it that a controller would make."""
     apiserver.kubectl("create", "namespace", SYSTEM)
-    try:
-        text = "\n---\n".join(map(json.dumps, items))
-        said = apiserver.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-", stdin=text)
-    finally:
-        apiserver.kubectl("delete", "namespace", SYSTEM, "--wait=false")
+    apiserver.kubectl("-n", SYSTEM, "create", "serviceaccount", "default")
+    yield apiserver
+    apiserver.kubectl("delete", "namespace", SYSTEM, "--wait=false")
+
+
+SWITCHES = [
+    (),
+    ("scheduler.replicas=1",),
+    ("crds.enabled=false", "rbac.aggregate=false"),
+    ("networkPolicy.enabled=false", "podDisruptionBudget.enabled=false"),
+    ("descriptorsNamespace=kube-public", "images.pullSecrets[0].name=registry", "logLevel=debug"),
+    ("networkPolicy.apiServer.cidrs[0]=10.0.0.1/32", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"),
+    ("scheduler.priorityClassName=", "predictor.nodeSelector.disk=fast", "operator.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution=null"),
+    ("monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.labels.release=prom", "monitoring.alerts.enabled=true"),
+]
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: switches[0] if switches else "defaults")
+def test_the_api_server_takes_everything(system: Cluster, switches: tuple[str, ...]) -> None:
+    """Every object that the chart renders under every switch is accepted by the real API server, its unknown fields refused.
+
+    But for the Prometheus operator's two kinds, whose API is not installed here: `test_alerts_ask_for_metrics_that_exist` reads those.
+    """
+    items = rendered(system.binaries, *(argument for switch in switches for argument in ("--set", switch)))
+    items = [item for item in items if not item["apiVersion"].startswith("monitoring.coreos.com/")]
+    text = "\n---\n".join(map(json.dumps, items))
+    said = system.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "--force-conflicts", "-f", "-", stdin=text)
     assert len(said.splitlines()) == len(items)
 
 
-@pytest.mark.parametrize("values", ["bogus=1", "scheduler.replicas=0", "logLevel=loud", "crds.enabled=maybe", "images.operator.digest=x"])
+@pytest.mark.parametrize("values", ["bogus=1", "scheduler.replicas=0", "logLevel=loud", "crds.enabled=maybe", "images.operator.digest=x",
+                                    "networkPolicy.apiServer.cidrs[0]=anywhere", "monitoring.serviceMonitor.interval=often"])  # fmt: skip
 def test_values_that_mean_nothing_are_refused(controlplane_binaries: Binaries, values: str) -> None:
     """A misspelt or impossible value stops the installation instead of being ignored."""
     run = helm(controlplane_binaries, "template", "stowplan", str(CHART), "--set", values)
     assert run.returncode != 0
-    assert values.partition("=")[0].rpartition(".")[2] in run.stderr
+    assert values.partition("=")[0].rpartition(".")[2].partition("[")[0] in run.stderr
 
 
 def test_the_scheduler_is_configured_as_in_our_tests(controlplane_binaries: Binaries) -> None:
@@ -128,3 +156,48 @@ def test_the_api_stays_when_the_chart_goes(controlplane_binaries: Binaries) -> N
     assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert found == yaml.safe_load((CHART / "files" / "inferenceservices.yaml").read_text())
     assert not [item for item in rendered(controlplane_binaries, "--set", "crds.enabled=false") if item["kind"] == "CustomResourceDefinition"]
+
+
+def test_the_predictor_may_call_nobody(controlplane_binaries: Binaries) -> None:
+    """It parses tenants' models: no egress at all, its port open to the operator, the extenders and `helm test` only; each component has a policy."""
+    policies = {item["metadata"]["name"]: item["spec"] for item in rendered(controlplane_binaries) if item["kind"] == "NetworkPolicy"}
+    assert set(policies) == {f"stowplan-{name}" for name in ("predictor", "operator", "scheduler")}
+    assert policies["stowplan-predictor"]["egress"] == []
+    asks = next(rule for rule in policies["stowplan-predictor"]["ingress"] if rule["ports"][0]["port"] == "grpc")
+    allowed = {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in asks["from"]}
+    assert allowed == {"operator", "scheduler", "test"}
+    for spec in policies.values():
+        assert set(spec["policyTypes"]) == {"Ingress", "Egress"}
+
+
+def test_alerts_ask_for_metrics_that_exist(controlplane_binaries: Binaries) -> None:
+    """Every metric that an alert or the runbooks name is one that our processes tell; every alert names a section of the runbooks that is there."""
+    items = rendered(controlplane_binaries, "--set", "monitoring.alerts.enabled=true", "--set", "monitoring.serviceMonitor.enabled=true")
+    rules = [rule for group in the(items, "PrometheusRule", "stowplan")["spec"]["groups"] for rule in group["rules"]]
+    runbooks = (CHART.parents[1] / "docs" / "runbooks.md").read_text()
+    registries = (Metrics().registry, OperatorMetrics().registry, Measures().registry)
+    told = {
+        sample
+        for registry in registries
+        for family in registry.collect()
+        for sample in (family.name, f"{family.name}_total", f"{family.name}_count", f"{family.name}_bucket")
+    }
+    asked = {name for text in [runbooks, *(rule["expr"] for rule in rules)] for name in re.findall(r"stowplan_[a-z_]+", text)}
+    assert asked <= told
+    for rule in rules:
+        path, _, section = rule["annotations"]["runbook"].partition("#")
+        assert path == "docs/runbooks.md"
+        assert f"\n## {section}\n" in runbooks
+    monitored = {endpoint["port"] for endpoint in the(items, "ServiceMonitor", "stowplan")["spec"]["endpoints"]}
+    assert monitored <= {port["name"] for item in items if item["kind"] == "Service" for port in item["spec"]["ports"]}
+
+
+def test_one_scheduler_survives_a_drain(controlplane_binaries: Binaries) -> None:
+    """Two replicas on nodes of their own where possible, and a budget; with one replica no budget that would block every drain."""
+    items = rendered(controlplane_binaries)
+    spec = the(items, "Deployment", "stowplan-scheduler")["spec"]
+    assert spec["replicas"] == 2
+    assert spec["template"]["spec"]["affinity"]["podAntiAffinity"]
+    assert the(items, "PodDisruptionBudget", "stowplan-scheduler")["spec"]["minAvailable"] == 1
+    single = rendered(controlplane_binaries, "--set", "scheduler.replicas=1")
+    assert not [item for item in single if item["kind"] == "PodDisruptionBudget"]

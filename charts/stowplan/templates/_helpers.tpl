@@ -48,4 +48,38 @@ nodeSelector: {{ toYaml . | nindent 2 }}
 {{- with .tolerations }}
 tolerations: {{ toYaml . | nindent 2 }}
 {{- end }}
+{{- with .affinity }}
+affinity: {{ toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "stowplan.metricsFrom" -}}
+{{- with .Values.networkPolicy.metricsFrom }}
+{{ toYaml . }}
+{{- else }}
+- namespaceSelector: {}
+{{- end }}
+{{- end }}
+
+{{- define "stowplan.toDns" -}}
+- to:
+    - namespaceSelector:
+        matchLabels: {{ toYaml .Values.networkPolicy.dnsNamespace | nindent 10 }}
+  ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end }}
+
+{{- define "stowplan.toApiServer" -}}
+- to:
+    {{- range .Values.networkPolicy.apiServer.cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  ports:
+    {{- range .Values.networkPolicy.apiServer.ports }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
 {{- end }}
