@@ -8,7 +8,7 @@ from stowplan_predictor.fusion.flows import Flow, Group
 from stowplan_predictor.graphs.opgraphs import Operator
 
 # What TransposeOptimizer moves a transpose past.
-_PASSED_BY_TRANSPOSES = frozenset({"Transpose", "Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Mul", "Div", "Add", "Neg", "Concat"})
+_PASSED_BY_TRANSPOSES = frozenset({"Transpose", "Split", "Slice", "Gather", "Squeeze", "Unsqueeze", "Mul", "Div", "Add", "Neg", "Concat", "Softmax"})
 
 
 def fold_into_convolutions(flow: Flow) -> None:
@@ -46,7 +46,8 @@ def _per_channel(flow: Flow, op: Operator, name: str) -> bool:
 
 
 def _fold_pad(flow: Flow, op: Operator) -> None:
-    if op.attributes.get("mode", "constant") != "constant" or not flow.private(op.outputs[0]):
+    # PadFusion wants the value it pads with as a constant, or not mentioned at all: an empty name (as torch exports it) is neither.
+    if op.attributes.get("mode", "constant") != "constant" or not flow.private(op.outputs[0]) or (len(op.inputs) > 2 and not op.inputs[2]):
         return
     shapes = flow.shape(flow.inputs(op)[0]), flow.shape(op.outputs[0])
     reader = flow.graph.operators[flow.readers[op.outputs[0]][0]]
@@ -143,15 +144,18 @@ def _swaps_last(op: Operator) -> bool:
 
 
 def _follows_transpose(flow: Flow, op: Operator) -> bool:
-    """True where another transpose comes before, past cuts and factors: TransposeOptimizer merges the two, and the result no longer swaps just the last."""
-    while True:
-        activations = flow.activations(op)
-        producer = flow.producer(activations[0]) if activations else None
+    """True where another transpose comes before, past cuts and factors: TransposeOptimizer merges the two, and the result no longer swaps just the last.
+
+    It moves a transpose past an operator only where all of the operator's activations come transposed.
+    """
+    before = [flow.producer(name) for name in flow.activations(op)]
+    while before:
+        producer = before.pop()
         if producer is None or producer.op_type not in _PASSED_BY_TRANSPOSES:
             return False
-        if producer.op_type == "Transpose":
-            return True
-        op = producer
+        if producer.op_type != "Transpose":
+            before.extend(flow.producer(name) for name in flow.activations(producer))
+    return True
 
 
 def skip_into_normalizations(flow: Flow) -> None:

@@ -4,17 +4,27 @@ NchwcTransformer rewrites what it can and leaves the rest in NCHW; a residual ad
 ConvAddActivationFusion may take it. Rules re-told from `nchwc_transformer.cc` and `conv_add_act_fusion.cc` (ONNX Runtime, MIT).
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from stowplan_predictor.fusion import rule_tables
 from stowplan_predictor.fusion.flows import Flow, Group
 from stowplan_predictor.graphs.opgraphs import Operator
 
-# Channels in a block where the machine has AVX-512; 8 with AVX2, 16 or 8 elsewhere (MlasNchwcGetBlockSize).
+# Channels in a block where the machine has AVX-512, and where it has not (MlasNchwcGetBlockSize on x86).
 CHANNEL_BLOCK: Final = 16
+_NARROW_BLOCK: Final = 8
 
-_POOLS: Final = frozenset({"MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool"})
+_POOLS: Final = frozenset({"MaxPool", "AveragePool"})
+_GLOBAL_POOLS: Final = frozenset({"GlobalMaxPool", "GlobalAveragePool"})
 _POINTWISE: Final = frozenset({"Add", "Sum", "Mul"})
+# Patterns of one input that run on blocks where it is blocked.
+_BLOCKED_PATTERNS: Final = frozenset({"QuickGelu", "Gelu"})
+
+
+def channel_block(isa: Collection[str]) -> int:
+    """Channels in a block on a machine with those instruction-set extensions, in Linux' spelling."""
+    return CHANNEL_BLOCK if "avx512f" in isa else _NARROW_BLOCK
 
 
 def fuse_blocked(flow: Flow, channel_block: int = CHANNEL_BLOCK) -> None:
@@ -29,7 +39,7 @@ def fuse_blocked(flow: Flow, channel_block: int = CHANNEL_BLOCK) -> None:
             _pointwise(flow, op, blocked)
         elif op.op_type in rule_tables.NCHWC_ACTIVATIONS and flow.single(op):
             _activation(flow, op, blocked)
-        elif group.type == "QuickGelu" and op.index == group.members[-1]:
+        elif group.type in _BLOCKED_PATTERNS and op.index == group.members[-1]:
             if _reads_blocked(flow, group, blocked):
                 blocked.add(group.end)
         elif _stays_blocked(flow, op, blocked, channel_block):
@@ -38,16 +48,29 @@ def fuse_blocked(flow: Flow, channel_block: int = CHANNEL_BLOCK) -> None:
 
 
 def _stays_blocked(flow: Flow, op: Operator, blocked: set[str], channel_block: int) -> bool:
-    """True for pools over whole blocks, and for what hands on blocks: a batch normalization, a concatenation of whole blocks."""
-    shape = flow.shape(op.outputs[0])
-    if op.op_type in _POOLS:
+    """True for pools over whole blocks, and for what hands on blocks: a batch normalization, a concatenation of whole blocks, an enlargement by copying."""
+    shape, inputs = flow.shape(op.outputs[0]), flow.inputs(op)
+    if op.op_type in _POOLS or (op.op_type in _GLOBAL_POOLS and inputs[0] in blocked):
         return len(shape) == 4 and shape[1] % channel_block == 0 and not any(op.outputs[1:])
-    inputs = flow.inputs(op)
+    if op.op_type in {"Resize", "Upsample"}:
+        return inputs[0] in blocked and _copies(flow, op)
     if op.op_type == "BatchNormalization":
         return flow.single(op) and inputs[0] in blocked and len(shape) == 4 and all(flow.parameter(name) for name in inputs[1:])
     if op.op_type == "Concat" and op.attributes.get("axis") == 1:
         return all(name in blocked and flow.shape(name)[1] % channel_block == 0 for name in inputs)
     return False
+
+
+def _copies(flow: Flow, op: Operator) -> bool:
+    """True for an enlargement in height and width by whole factors that repeats elements (mode nearest, asymmetric, floor)."""
+    before, after = flow.shape(flow.inputs(op)[0]), flow.shape(op.outputs[0])
+    wanted = {"mode": ("nearest", "nearest"), "coordinate_transformation_mode": ("half_pixel", "asymmetric"), "nearest_mode": ("round_prefer_floor", "floor")}
+    if op.op_type == "Upsample":
+        wanted = {"mode": ("nearest", "nearest")}
+    elif len(op.inputs) != 3:  # a fourth input holds sizes instead of factors
+        return False
+    plain = all(op.attributes.get(name, default) == value for name, (default, value) in wanted.items())
+    return plain and len(before) == 4 and before[:2] == after[:2] and all(new % old == 0 for old, new in zip(before[2:], after[2:], strict=True))
 
 
 def _reads_blocked(flow: Flow, group: Group, blocked: set[str]) -> bool:
