@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from stowplan_fleet.answers import LatencyInterval
 
 
@@ -50,23 +51,36 @@ def least_residuals(coverage: float) -> int:
     return math.ceil(2 / (1 - coverage) - 1 - 1e-9)
 
 
-def conformal(log_residuals: Iterable[float], coverage: float) -> LogInterval:
+def conformal(log_residuals: Iterable[float], coverage: float, weights: Iterable[float] | None = None) -> LogInterval:
     """Two-sided split-conformal interval, half of the miss rate on each side.
 
     Args:
         log_residuals: log(measured / predicted) of cases the model was not trained on.
         coverage: between 0 and 1.
+        weights: how much each case stands for among those to come, above zero; None: all alike. (Tibshirani et al., "Conformal prediction under covariate
+            shift", NeurIPS 2019, with the mean weight for the case to come.)
 
     Raises:
         ValueError: too few residuals for that coverage, or one that is not finite.
     """
-    ordered = np.sort(np.fromiter(log_residuals, dtype=np.float64))
-    count = len(ordered)
+    values = np.fromiter(log_residuals, dtype=np.float64)
+    count = len(values)
     if not 0 < coverage < 1 or count < least_residuals(coverage):
         raise ValueError(f"{count} residuals cannot carry a coverage of {coverage}: at least {least_residuals(coverage)} are needed")
-    if not np.isfinite(ordered).all():
+    if not np.isfinite(values).all():
         raise ValueError("a residual is not finite: a measured or a predicted value was not above zero")
+    mass = np.ones(count) if weights is None else np.fromiter(weights, dtype=np.float64)
+    mass = mass / mass.mean()
     tail = (1 - coverage) / 2
-    # The k-th smallest of n exchangeable residuals covers a new one with probability k / (n + 1).
-    upper_rank = math.ceil((count + 1) * (1 - tail) - 1e-9)
-    return LogInterval(min(0.0, float(ordered[count - upper_rank])), max(0.0, float(ordered[upper_rank - 1])))
+    return LogInterval(min(0.0, -_upper(-values, mass, tail)), max(0.0, _upper(values, mass, tail)))
+
+
+def _upper(values: NDArray[np.float64], mass: NDArray[np.float64], tail: float) -> float:
+    """The least value below which all but `tail` of the mass lies, that of the case to come (one) counted as above.
+
+    The k-th smallest of n exchangeable residuals covers a new one with probability k / (n + 1).
+    """
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(mass[order])
+    wanted = (len(values) + 1) * (1 - tail) - 1e-9
+    return float(values[order][min(int(np.searchsorted(passed, wanted)), len(values) - 1)])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stowplan_predictor.training.network_fits import Case
+from stowplan_predictor.training.network_cases import Case
 from stowplan_predictor.training.regressions import non_negative
 
 

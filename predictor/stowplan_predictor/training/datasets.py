@@ -1,4 +1,4 @@
-"""Measured data sets on disk: `datasets/<device>/{structures,networks,kernels,pairs,loads}.parquet`, `device.json` and `provenance.json`.
+"""Measured data sets on disk: `datasets/<device>/`: a Parquet file for each of `TABLES`, `device.json` and `provenance.json`.
 
 Parquet, because rows are many and typed; one file a kind of row, its schema derived from the dataclass in `rows` and checked when read. Structures are
 weight-stripped ONNX files, so that features are recomputed by the code that serves and training needs no export.
@@ -8,7 +8,7 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stowplan_predictor.errors import DatasetRefused
+from stowplan_predictor.training.random_rows import IsolatedRow, OptimizedRow, RandomRow
 from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
 
-Row = TypeVar("Row", StructureRow, NetworkRow, KernelRow, PairRow, LoadRow)
-AnyRow = StructureRow | NetworkRow | KernelRow | PairRow | LoadRow
+Row = TypeVar("Row", StructureRow, NetworkRow, KernelRow, PairRow, LoadRow, RandomRow, IsolatedRow, OptimizedRow)
+AnyRow = StructureRow | NetworkRow | KernelRow | PairRow | LoadRow | RandomRow | IsolatedRow | OptimizedRow
 
 TABLES: Final[Mapping[str, type[AnyRow]]] = {
     "structures": StructureRow,
@@ -27,6 +28,9 @@ TABLES: Final[Mapping[str, type[AnyRow]]] = {
     "kernels": KernelRow,
     "pairs": PairRow,
     "loads": LoadRow,
+    "randoms": RandomRow,
+    "isolated": IsolatedRow,
+    "optimized": OptimizedRow,
 }
 _SCALARS: Final[Mapping[object, pa.DataType]] = {
     str: pa.string(),
@@ -49,6 +53,10 @@ class Dataset:
     pairs: tuple[PairRow, ...]
     loads: tuple[LoadRow, ...]
     provenance: Mapping[str, Any]
+    randoms: tuple[RandomRow, ...] = ()
+    isolated: tuple[IsolatedRow, ...] = ()
+    optimized: Mapping[str, OptimizedRow] = field(default_factory=dict)
+    """By network name, of generated graphs that were profiled."""
 
 
 def _arrow_type(annotation: object) -> pa.DataType:
@@ -101,6 +109,11 @@ def read_rows(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
     return tuple(row_type(**{name: _frozen(value) for name, value in record.items()}) for record in table.to_pylist())
 
 
+def _read_optional(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
+    """A table that older data sets do not have: empty where the file is missing."""
+    return read_rows(path, row_type) if path.exists() else ()
+
+
 def write_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Writes who measured what, where, when and how noisy it was."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,10 +137,14 @@ def read_dataset(folder: Path) -> Dataset:
     kernels = read_rows(folder / "kernels.parquet", KernelRow)
     pairs = read_rows(folder / "pairs.parquet", PairRow)
     loads = read_rows(folder / "loads.parquet", LoadRow)
+    randoms = _read_optional(folder / "randoms.parquet", RandomRow)
+    isolated = _read_optional(folder / "isolated.parquet", IsolatedRow)
+    optimized = {row.network: row for row in _read_optional(folder / "optimized.parquet", OptimizedRow)}
     named = {row.network for table in (networks, kernels, pairs, loads) for row in table} | {row.tenant for row in pairs}
-    if missing := sorted(named - structures.keys()):
+    generated = {row.network for row in randoms} | {row.network for row in isolated}
+    if missing := sorted(named - structures.keys() - generated):
         raise DatasetRefused(f"{folder}: no structure for {', '.join(missing[:5])}; measure again")
-    return Dataset(folder.name, structures, networks, kernels, pairs, loads, provenance)
+    return Dataset(folder.name, structures, networks, kernels, pairs, loads, provenance, randoms, isolated, optimized)
 
 
 def read_splits(path: Path) -> Mapping[str, int]:

@@ -1,142 +1,161 @@
-"""From kernels to networks: dispatch costs fitted end to end, and intervals calibrated on families that no part of the model has seen."""
+"""From kernels to networks: dispatch costs fitted end to end, a correction where it helps, intervals and reach calibrated on families that trained nothing.
+
+Every case comes with efficiencies by a kernel model that never saw its family's fold. What is fitted here is judged the same way: for each fold, by what the
+other folds teach. (Kernel models of those other folds have seen the judged fold's kernels; a dozen coefficients and two quantiles learn little from that, and
+the prediction itself rests on none of them: cross-conformal, Vovk 2015.)
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.distances import Distance
 from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_residuals
-from stowplan_predictor.kernels.latencies import Dispatch, Isolated, NetworkTable, isolated
-from stowplan_predictor.kernels.regressors import Efficiencies, KernelRegressors
-from stowplan_predictor.training.regressions import non_negative
-from stowplan_predictor.training.samples import Measured, Sample
+from stowplan_predictor.kernels.latencies import DeviceTable, NetworkModel, NetworkTable, isolated
+from stowplan_predictor.kernels.throttles import sustained_ms
+from stowplan_predictor.training import novelty_fits, residual_fits
+from stowplan_predictor.training.dispatch_fits import fit_dispatch
+from stowplan_predictor.training.network_cases import Case, Judged, weights
+from stowplan_predictor.training.residual_fits import NONE, Rows
+from stowplan_predictor.training.samples import Sample
 
 COVERAGE: Final = 0.9
-_ENOUGH: Final = least_residuals(COVERAGE)
-# Before anything is calibrated.
-_EXACT: Final = LogInterval(0.0, 0.0)
+CORRECTION: Final = "networks/correction.onnx"
+DIFFICULTY: Final = "networks/difficulty.onnx"
+# Added to a residual before its logarithm: what test and retest differ by on a quiet machine.
+_FLOOR: Final = 0.02
+# What a difficulty must narrow the interval by on average to be kept.
+_NARROWER: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One network on one slice, with what regressors that never saw its family say of its kernels."""
+class NetworkFit:
+    """The whole-network part of a bundle."""
 
-    sample: Sample
-    slice: str
-    measured: Measured
-    fold: int
-    efficiencies: Efficiencies | None
-    """None where a kernel cannot be judged."""
-    refusal: str = ""
+    table: NetworkTable
+    files: Mapping[str, bytes]
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What was chosen on held-out folds, and by which figures."""
 
-    @property
-    def kernels_ms(self) -> float:
-        """Sum over kernels, before dispatch."""
-        assert self.efficiencies is not None  # noqa: S101 - callers ask judged cases only
-        return float((self.measured.roofline_ms * np.exp(self.efficiencies.log_ratio)).sum())
+    def model(self) -> NetworkModel:
+        """As the serving code opens it."""
+        return NetworkModel(self.table, self.files)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A case with its prediction by a model that never saw its family."""
-
-    case: Case
-    isolated: Isolated
-
-    @property
-    def log_residual(self) -> float:
-        """log(measured / predicted)."""
-        return float(np.log(self.case.measured.truth_ms / self.isolated.median_ms))
+def predict(case: Case, model: NetworkModel, device: str) -> Judged:
+    """What a model makes of a case's kernels."""
+    return Judged(case, isolated(case.sample.work, case.measured.slice_, case.known, model, Distance(nearest=device)))
 
 
-def cases(samples: Sequence[Sample], folds: Mapping[str, int], regressors: KernelRegressors) -> list[Case]:
-    """Kernel predictions for some networks on every slice they were measured on."""
-    found = []
-    for sample in samples:
-        found += [case(sample, name, folds, regressors) for name, measured in sample.measured.items() if measured.visits]
-    return found
+def _residuals(own: Sequence[Case], others: Sequence[Case]) -> NDArray[np.float64]:
+    """log(measured / predicted) with dispatch costs of others."""
+    table = DeviceTable(fit_dispatch(others), {}, ())
+    return np.array([np.log(case.measured.truth_ms / sustained_ms(case.run(table).busy_ms, case.measured.slice_)) for case in own])
 
 
-def case(sample: Sample, slice_: str, folds: Mapping[str, int], regressors: KernelRegressors) -> Case:
-    """Kernel predictions for one network on one slice."""
-    measured = sample.measured[slice_]
-    try:
-        efficiencies = regressors.efficiencies(sample.work.types, sample.work.names, measured.features)
-    except CannotJudge as error:
-        return Case(sample, slice_, measured, folds[sample.family], None, error.message)
-    return Case(sample, slice_, measured, folds[sample.family], efficiencies)
+def _rows(cases: Sequence[Case]) -> Rows:
+    """Residuals of every case after dispatch, held out by folds."""
+    fold = np.array([case.fold for case in cases])
+    residual = np.zeros(len(cases))
+    for number in np.unique(fold):
+        own = [case for case in cases if case.fold == number]
+        others = [case for case in cases if case.fold != number]
+        residual[fold == number] = _residuals(own, others or own)
+    table = DeviceTable(fit_dispatch(cases), {}, ())
+    numbers = np.array([case.run(table).numbers for case in cases], dtype=np.float32)
+    return Rows(numbers, residual, weights(cases), fold)
 
 
-def fit_dispatch(judged: Sequence[Case]) -> dict[str, Dispatch]:
-    """Non-negative least squares of relative errors, for each number of threads, on whole cores."""
-    found = {}
-    for threads in sorted({case.measured.slice_.threads for case in judged if not case.measured.slice_.fractional}):
-        own = [case for case in judged if case.measured.slice_.threads == threads and not case.measured.slice_.fractional]
-        truth = np.array([case.measured.truth_ms for case in own])
-        design = np.array([[case.kernels_ms, len(case.sample.work.types), 1.0] for case in own]) / truth[:, None]
-        scale, per_kernel, per_run = non_negative(design, np.ones(len(own)))
-        # Squared relative errors pull a prediction down (an overestimate costs without bound); the median ratio puts it back.
-        centre = float(np.median(1.0 / (design @ np.array([scale, per_kernel, per_run]))))
-        found[str(threads)] = Dispatch(float(scale) * centre, float(per_kernel) * centre, float(per_run) * centre)
-    return found
+def intervals(cases: Sequence[Case], normalised: NDArray[np.float64]) -> dict[str, LogInterval]:
+    """An interval for each slice, as text of its millicores, in units of the difficulty.
 
-
-def _table(dispatch: Mapping[str, Dispatch], judged: Sequence[Case]) -> NetworkTable:
-    millicores = tuple(sorted({case.measured.slice_.millicores for case in judged}))
-    return NetworkTable(dispatch, {str(item): _EXACT for item in millicores}, millicores, COVERAGE)
-
-
-def predict(case: Case, table: NetworkTable) -> Judged:
-    """What a table makes of a case's kernels."""
-    assert case.efficiencies is not None  # noqa: S101 - callers ask judged cases only
-    return Judged(case, isolated(case.sample.work, case.measured.slice_, case.efficiencies, table, Distance()))
-
-
-def held_out(judged: Sequence[Case]) -> list[Judged]:
-    """Predictions for every case with dispatch costs fitted on the other folds."""
-    found: list[Judged] = []
-    for fold in sorted({case.fold for case in judged}):
-        others = [case for case in judged if case.fold != fold]
-        table = _table(fit_dispatch(others), judged)
-        found += [predict(case, table) for case in judged if case.fold == fold]
-    return found
-
-
-def calibrate(residuals: Sequence[Judged]) -> dict[str, LogInterval]:
-    """An interval for each slice, as text of its millicores.
-
-    A fraction of a core with too few networks for an interval of its own takes that of the whole cores below it, stretched to hold all of its residuals.
+    A fraction of a core with too few networks for an interval of its own takes that of the whole cores above it, stretched to hold all of its residuals.
 
     Raises:
         ValueError: too few networks on a slice of whole cores.
     """
-    by_slice: dict[int, list[float]] = {}
-    for item in residuals:
-        by_slice.setdefault(item.case.measured.slice_.millicores, []).append(item.log_residual)
-    found = {millicores: conformal(values, COVERAGE) for millicores, values in by_slice.items() if millicores % 1000 == 0 or len(values) >= _ENOUGH}
-    for millicores, values in by_slice.items():
-        if millicores not in found:
-            whole = found[-(-millicores // 1000) * 1000]
-            found[millicores] = whole.around(LogInterval(min(0.0, *values), max(0.0, *values)))
+    slices = np.array([case.measured.slice_.millicores for case in cases])
+    weight, found = weights(cases), {}
+    for millicores in sorted(set(slices.tolist())):
+        own = slices == millicores
+        if millicores % 1000 == 0 or own.sum() >= least_residuals(COVERAGE):
+            found[millicores] = conformal(normalised[own], COVERAGE, weight[own])
+    for millicores in sorted(set(slices.tolist()) - found.keys()):
+        values = normalised[slices == millicores]
+        whole = found[-(-millicores // 1000) * 1000]
+        found[millicores] = whole.around(LogInterval(min(0.0, *values), max(0.0, *values)))
     return {str(millicores): found[millicores] for millicores in sorted(found)}
 
 
-def fit_networks(judged: Sequence[Case], residuals: Sequence[Judged]) -> NetworkTable:
-    """The table that a bundle carries: dispatch from all cases, intervals from held-out residuals."""
-    return replace(_table(fit_dispatch(judged), judged), intervals=calibrate(residuals))
+def _width(cases: Sequence[Case], normalised: NDArray[np.float64], scale: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """Mean width of the intervals, as a logarithm."""
+    by_slice = intervals(cases, normalised)
+    each = [by_slice[str(case.measured.slice_.millicores)] for case in cases]
+    return float(np.average([(item.upper - item.lower) * factor for item, factor in zip(each, scale, strict=True)], weights=weight))
 
 
-def coverage(residuals: Sequence[Judged]) -> float:
-    """How often the interval, calibrated on the other folds, held."""
-    held, count = 0, 0
-    for fold in sorted({item.case.fold for item in residuals}):
-        intervals = calibrate([item for item in residuals if item.case.fold != fold])
-        for item in residuals:
-            if item.case.fold == fold:
-                interval = intervals[str(item.case.measured.slice_.millicores)]
-                held += interval.lower <= item.log_residual <= interval.upper
-                count += 1
-    return held / count
+def fit_networks(cases: Sequence[Case], device: str) -> NetworkFit:
+    """Everything end to end, from cases that can be judged.
+
+    Args:
+        cases: with efficiencies by kernel models that did not see their folds.
+        device: name of the device they were measured on.
+
+    Raises:
+        ValueError: too few cases for an interval.
+    """
+    rows = _rows(cases)
+    files: dict[str, bytes] = {}
+    kind, errors = residual_fits.choose(rows)
+    correction = None
+    if kind != NONE:
+        correction, files[CORRECTION] = residual_fits.learned(kind, rows, CORRECTION)
+    left = rows.target - residual_fits.held_out(kind, rows)
+    hard = replace(rows, target=np.log(np.abs(left) + _FLOOR))
+    widths, scales = {}, {}
+    for name in (NONE, residual_fits.TREES):
+        scales[name] = np.exp(residual_fits.held_out(name, hard))
+        widths[name] = _width(cases, left / scales[name], scales[name], rows.weight)
+    hardness = residual_fits.TREES if widths[residual_fits.TREES] < widths[NONE] * (1 - _NARROWER) else NONE
+    difficulty = None
+    if hardness != NONE:
+        difficulty, files[DIFFICULTY] = residual_fits.learned(hardness, hard, DIFFICULTY)
+    millicores = tuple(sorted({case.measured.slice_.millicores for case in cases}))
+    measured = DeviceTable(fit_dispatch(cases), intervals(cases, left / scales[hardness]), millicores)
+    choices = {
+        "correction": {"chosen": kind, "mean_absolute_log_error": {name: round(value, 5) for name, value in errors.items()}},
+        "difficulty": {"chosen": hardness, "mean_log_width": {name: round(value, 5) for name, value in widths.items()}},
+    }
+    return NetworkFit(NetworkTable(COVERAGE, {device: measured}, correction=correction, difficulty=difficulty), files, choices)
+
+
+def held_out(cases: Sequence[Case], device: str) -> list[Judged]:
+    """Predictions for every case by what the other folds teach."""
+    found: list[Judged] = []
+    for fold in sorted({case.fold for case in cases}):
+        model = fit_networks([case for case in cases if case.fold != fold], device).model()
+        found += [predict(case, model, device) for case in cases if case.fold == fold]
+    return found
+
+
+def with_reach(fit: NetworkFit, samples: Sequence[Sample], splits: Mapping[str, int], judged: Sequence[Judged]) -> tuple[NetworkFit, list[novelty_fits.Score]]:
+    """The same fit with the reach of its training set, its threshold set by held-out families; and their scores.
+
+    Args:
+        fit: of networks.
+        samples: that trained it, isolated kernels too.
+        splits: fold of each family.
+        judged: held-out predictions of its networks.
+    """
+    by_name = {item.case.sample.name: item for item in judged if not item.case.measured.slice_.fractional}
+    shares = {name: item.isolated.kernel_ms / item.isolated.kernel_ms.sum() for name, item in by_name.items()}
+    scores = novelty_fits.held_out_scores(samples, splits, shares)
+    # The most novel tenth of what was held out says how wrong a prediction out of distribution is at least.
+    values = np.array([score.novelty for score in scores])
+    threshold = float(np.quantile(values, novelty_fits.QUANTILE))
+    far = [abs(by_name[score.sample.name].log_residual) for score, value in zip(scores, values, strict=True) if value >= np.quantile(values, 0.9)]
+    table, content = novelty_fits.opened(samples, threshold, float(np.quantile(far, 0.9)))
+    return replace(fit, table=replace(fit.table, novelty=table), files={**fit.files, novelty_fits.NOVELTY: content}), scores

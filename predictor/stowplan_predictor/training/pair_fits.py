@@ -11,7 +11,8 @@ from stowplan_fleet.slices import parse_slice
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable, terms
 from stowplan_predictor.colocation.demands import Pressure, demand, pressure
 from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_residuals
-from stowplan_predictor.training.network_fits import COVERAGE, Judged
+from stowplan_predictor.training.network_cases import Judged
+from stowplan_predictor.training.network_fits import COVERAGE
 from stowplan_predictor.training.regressions import non_negative
 from stowplan_predictor.training.rows import PairRow
 
