@@ -18,7 +18,7 @@ from stowplan_predictor.errors import DatasetRefused
 
 FOLDER: Final = "predictions"
 # What predictions follow from: structures and times. Pairs, loads and the text of the provenance change nothing about a network alone.
-_TABLES: Final = ("structures", "networks", "kernels", "randoms", "isolated")
+_TABLES: Final = ("structures", "networks", "kernels", "randoms", "isolated", "optimized")
 _DIGEST_KEY: Final = b"stowplan.data"
 # Single precision: seven digits, of which measurements have two.
 _SCHEMA: Final = pa.schema([

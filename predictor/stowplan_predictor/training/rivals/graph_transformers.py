@@ -1,0 +1,108 @@
+"""Graph-informed transformer (Khan, 2025): an operator is a token; two encoder blocks of width 64, four heads, feed-forward 128; masked mean pooling.
+
+Adam at 1e-3, dropout 0.1 and batches of 64 as published. The paper feeds the order of layers (positional embeddings) but its attention never sees an edge,
+enough for chains of ten layers; here each head also learns a bias for "feeds", "is fed by" and "itself", so that branches are visible (the form of Graphormer,
+Ying et al., NeurIPS 2021). A graph has at most 512 tokens: of a larger one the first 512 operators in topological order; the rest shows in the totals of the
+whole graph, which it gets beside the slice after pooling.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from stowplan_predictor.training.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, SLICE_FEATURES, TOTALS
+from stowplan_predictor.training.rivals.batches import Batch
+from stowplan_predictor.training.rivals.cases import Case
+from stowplan_predictor.training.rivals.learners import Recipe, learn, predict
+
+TOKENS: Final = 512
+WIDTH: Final = 64
+HEADS: Final = 4
+BLOCKS: Final = 2
+FEED_FORWARD: Final = 128
+DROPOUT: Final = 0.1
+RECIPE: Final = Recipe(steps=1500, epochs=30, patience=0.35, learning_rate=1e-3, graphs_a_batch=64, largest_batch=2**20)
+# What a token may be to another beside a stranger: itself, its reader, its writer.
+_RELATIONS: Final = 3
+
+
+class _Related(NamedTuple):
+    """Pairs of tokens that know each other, (pairs,) each."""
+
+    graphs: torch.Tensor
+    asking: torch.Tensor
+    asked: torch.Tensor
+    kinds: torch.Tensor
+
+
+def _related(batch: Batch, place: torch.Tensor) -> _Related:
+    """Every kept token with itself, and both ends of every edge between kept tokens."""
+    own, at = batch.graph_of_node[place < TOKENS], place[place < TOKENS]
+    first, second = place[batch.edges[0]], place[batch.edges[1]]
+    inside = second < TOKENS
+    first, second, graphs = first[inside], second[inside], batch.graph_of_node[batch.edges[0][inside]]
+    kinds = torch.repeat_interleave(torch.arange(_RELATIONS), torch.tensor([len(own), len(first), len(first)]))
+    return _Related(torch.cat([own, graphs, graphs]), torch.cat([at, first, second]), torch.cat([at, second, first]), kinds)
+
+
+class _Block(nn.Module):  # type: ignore[misc] # torch has no types here
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_attention = nn.LayerNorm(WIDTH)
+        self.mixed = nn.Linear(WIDTH, 3 * WIDTH)
+        self.joined = nn.Linear(WIDTH, WIDTH)
+        self.relations = nn.Parameter(torch.zeros(_RELATIONS, HEADS))
+        self.before_feeding = nn.LayerNorm(WIDTH)
+        self.feeding = nn.Sequential(nn.Linear(WIDTH, FEED_FORWARD), nn.ReLU(), nn.Linear(FEED_FORWARD, WIDTH), nn.Dropout(DROPOUT))
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, tokens: torch.Tensor, related: _Related, padding: torch.Tensor) -> torch.Tensor:
+        graphs, length, _ = tokens.shape
+        queries, keys, values = self.mixed(self.before_attention(tokens)).view(graphs, length, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        bias = padding[:, None, :, None].expand(graphs, length, length, HEADS)
+        # Only the pairs that are related get a bias: a few a token, not all of them.
+        bias = bias.index_put((related.graphs, related.asking, related.asked), self.relations[related.kinds], accumulate=True)
+        seen = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias.permute(0, 3, 1, 2))
+        tokens = tokens + self.dropout(self.joined(seen.transpose(1, 2).reshape(graphs, length, WIDTH)))
+        found: torch.Tensor = tokens + self.feeding(self.before_feeding(tokens))
+        return found
+
+
+class GraphTransformer(nn.Module):  # type: ignore[misc] # torch has no types here
+    """Tokens to one latency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        context = len(TOTALS) + len(SLICE_FEATURES)
+        self.types = nn.Embedding(len(OPERATOR_TYPES), WIDTH)
+        self.sizes = nn.Linear(len(NODE_FEATURES), WIDTH)
+        self.positions = nn.Embedding(TOKENS, WIDTH)
+        self.blocks = nn.ModuleList(_Block() for _ in range(BLOCKS))
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Sequential(nn.Linear(WIDTH + context, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """(cases,) log latencies above the line, in spreads."""
+        graphs = len(batch.graphs)
+        sizes = torch.bincount(batch.graph_of_node, minlength=graphs)
+        place = torch.arange(len(batch.types)) - (torch.cumsum(sizes, 0) - sizes)[batch.graph_of_node]
+        length, kept = min(TOKENS, int(sizes.max())), place < TOKENS
+        tokens, mask = torch.zeros(graphs, length, WIDTH), torch.zeros(graphs, length, dtype=torch.bool)
+        embedded = self.types(batch.types[kept]) + self.sizes(batch.nodes[kept]) + self.positions(place[kept])
+        tokens[batch.graph_of_node[kept], place[kept]] = embedded
+        mask[batch.graph_of_node[kept], place[kept]] = True
+        related, padding = _related(batch, place), torch.where(mask, 0.0, -1e9)
+        for block in self.blocks:
+            tokens = block(tokens, related, padding)
+        pooled = (self.norm(tokens) * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        found: torch.Tensor = self.head(torch.cat([pooled[batch.graph_of_case], batch.context], dim=1))
+        return found[:, 0]
+
+
+def fit_predict(train: Sequence[Case], test: Sequence[Case], seed: int) -> NDArray[np.float64]:
+    """Milliseconds."""
+    return predict(learn(GraphTransformer, train, seed, RECIPE), test, train, RECIPE)
