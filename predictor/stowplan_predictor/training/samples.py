@@ -30,6 +30,7 @@ from stowplan_predictor.kernels.workloads import Workloads, workloads
 from stowplan_predictor.measuring import structures
 from stowplan_predictor.training import random_kinds
 from stowplan_predictor.training.datasets import Dataset
+from stowplan_predictor.training.kernel_types import runtime_types
 from stowplan_predictor.training.measurements import Measured, Visit
 from stowplan_predictor.training.random_rows import RandomRow
 from stowplan_predictor.training.rows import KernelRow, NetworkRow
@@ -54,6 +55,8 @@ class Sample:
     graph: OpGraph
     kernels: tuple[Kernel, ...]
     """The fusion groups that our server uses."""
+    runtime_types: tuple[str, ...]
+    """What the runtime ran for each kernel, `Conv/com.microsoft.nchwc`; empty where nothing, or where no profile was taken."""
     work: Workloads
     flops: int
     parameters: int
@@ -147,7 +150,8 @@ def _sample(job: _Job) -> Sample:
         measured[name] = Measured(
             slice_, feature_matrix(work, slice_), roofline_ms(work, slice_), times, unmatched, len(rows), profiled, job.visits.get(name, ())
         )  # fmt: skip
-    return Sample(job.name, job.family, job.split, job.source, graph.digest, graph, kernels, work, graph.flops, graph.parameters, measured)
+    types = runtime_types(kernels, owners, job.kernels)
+    return Sample(job.name, job.family, job.split, job.source, graph.digest, graph, kernels, types, work, graph.flops, graph.parameters, measured)
 
 
 def _outcome(job: _Job) -> Sample | str:
