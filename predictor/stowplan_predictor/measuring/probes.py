@@ -15,7 +15,7 @@ _OPSET: Final = 17
 _LONG_CHAIN: Final = 400
 
 
-def _session(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], constants: Mapping[str, Any], threads: int) -> Any:  # noqa: ANN401 - untyped runtime
+def _session(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], constants: Mapping[str, Any], threads: int, *, pooled: bool = False) -> Any:  # noqa: ANN401
     graph = helper.make_graph(
         list(nodes),
         "probe",
@@ -26,8 +26,11 @@ def _session(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], constants: M
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
     model.ir_version = 9
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
+    if pooled:
+        options.use_per_session_threads = False
+    else:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Chains of equal operators would be folded away; the kernels are the same without the optimiser.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -48,11 +51,12 @@ def _median_s(session: Any, feeds: Mapping[str, Any], runs: int) -> float:  # no
 class MatrixProduct:
     """Single-precision matrix products on a number of cores."""
 
-    def __init__(self, cores: int, side: int = _MATRIX) -> None:
+    def __init__(self, cores: int, side: int = _MATRIX, *, pooled: bool = False) -> None:
+        """On threads of its own or, `pooled`, on those of this process, where it has such."""
         self._side = side
         weight = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
         self._feeds = {"input": weight.T.copy()}
-        self._session = _session([helper.make_node("MatMul", ["input", "weight"], ["product"])], weight.shape, {"weight": weight}, cores)
+        self._session = _session([helper.make_node("MatMul", ["input", "weight"], ["product"])], weight.shape, {"weight": weight}, cores, pooled=pooled)
 
     def flops_per_second(self) -> float:
         """Multiplications and additions a second."""

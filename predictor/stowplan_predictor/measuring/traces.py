@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 # Runs at the start of a profile that are thrown away: arenas grow and caches fill in them.
-WARM_UP_RUNS: Final = 5
+WARM_UP_RUNS: Final = 3
 # Runs of a profile at most: medians of 200 are steady, and a trace of 1000 nodes is then 60 MB.
 MAX_RUNS: Final = 200
 _SUFFIX: Final = "_kernel_time"

@@ -1,7 +1,8 @@
 """The measured process: `python -m stowplan_predictor.measuring.workers` reads one JSON command a line and answers with one JSON line.
 
-Commands: `open` (a network, on given cores with given threads), `sample` (closed loop, back to back), `profile` (kernel by kernel), `serve` (a model server
-on a socket), `generate` (open-loop requests to one), `close`. A process measures one network and ends; nothing of an earlier network is left in its caches.
+Commands: `open` (a network, on given cores with given threads), `sample` (closed loop, back to back), `profile` (kernel by kernel, in a second session;
+`profile_own` in the same one), `serve` (a model server on a socket), `generate` (open-loop requests to one). A process measures one network and ends; nothing
+of an earlier network is left in its caches. A `slot` in a command names one of several sessions of it, such as one a slice.
 """
 
 import gc
@@ -25,18 +26,45 @@ _LOG_ERRORS_ONLY: Final = 3
 _MAX_RUNS: Final = 50_000
 # A sample set may outlast its bound by this factor to reach the least number of runs; a network slower than that is refused by name.
 _SLOWEST_FACTOR: Final = 4
+# Idle threads of the runtime spin for milliseconds before they sleep; after this long they certainly do.
+_SPINNING_S: Final = 0.06
 
 
 class Measured:
     """One network in the runtime, its inputs, and what is asked of it."""
 
-    def __init__(self, model: str, cpus: list[int], threads: int, spinning: bool, input_shapes: Mapping[str, list[int]]) -> None:  # noqa: FBT001 - JSON
+    def __init__(  # noqa: PLR0917 - one JSON command, its fields by name
+        self,
+        model: str,
+        cpus: list[int],
+        threads: int,
+        spinning: bool,  # noqa: FBT001 - JSON
+        input_shapes: Mapping[str, list[int]],
+        profiled_in: str = "",
+        pooled: bool = False,  # noqa: FBT001 - JSON
+    ) -> None:
+        """With `profiled_in`, the session itself is profiled from its first run until `profile_own`, and writes its trace in that folder.
+
+        With `pooled`, it computes on the threads of the process, as the fixed product beside it does: each session's own would spin against the other's.
+        """
         os.sched_setaffinity(0, cpus)
-        self.model, self.threads, self.spinning = model, threads, spinning
+        if pooled:
+            onnxruntime.set_global_thread_pool_sizes(threads, 1)
+        self.model, self.cpus, self.threads, self.spinning, self.pooled = model, cpus, threads, spinning, pooled
         self._referee: references.Referee | None = None
+        self._placement: references.Placement | None = None
+        self._copy: references.Copy | None = None
         shapes = {name: tuple(shape) for name, shape in input_shapes.items()}
         try:
-            self.session = onnxruntime.InferenceSession(model, self._options(), providers=["CPUExecutionProvider"])
+            options = self._options()
+            if pooled:
+                options.use_per_session_threads = False
+                # The pool decides; a count here would only be warned about.
+                options.intra_op_num_threads = options.inter_op_num_threads = 0
+            if profiled_in:
+                options.enable_profiling = True
+                options.profile_file_prefix = str(Path(profiled_in) / "profile")
+            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             # Only indices have bounds; reading half a gigabyte of weights once more for an image would only cost time.
             integers = any("int" in item.type for item in self.session.get_inputs())
             bounds = inputs.index_bounds(onnx.load(model, load_external_data=False)) if integers else {}
@@ -68,6 +96,8 @@ class Measured:
 
     def look(self) -> dict[str, float]:
         """How fast the machine itself is now, on the cores and with the threads of this slice; the caches are warmed again after."""
+        # The session's own threads spin for a while after a run, and would be the neighbour that is looked for.
+        time.sleep(_SPINNING_S)
         if self._referee is None:
             self._referee = references.Referee(self.threads)
         seen = self._referee.look()
@@ -81,6 +111,33 @@ class Measured:
             self.session.run(self.outputs, self.feeds)
             runs += 1
         return runs
+
+    def _settle(self, limit_ms: float, tries: int) -> float:
+        """Waits until the host has given these cores room, and goes on without a pause; the last time of the fixed product."""
+        if self._placement is None:
+            self._placement = references.Placement(self.threads, pooled=self.pooled)
+        product_ms = self._placement.settle(limit_ms, tries)
+        self.warm_up(1, 0.0)
+        return product_ms
+
+    def bursts(self, *, count: int, min_runs: int, min_s: float, max_s: float, settle_ms: float, settles: int) -> dict[str, Any]:
+        """Short samples, each on cores as settled as they get: the one with the least lower quartile, and the medians of all.
+
+        Raises:
+            RuntimeRefused: the network is too slow.
+        """
+        taken = []
+        for _ in range(count):
+            product_ms = self._settle(settle_ms, settles)
+            taken.append(self.sample(min_runs=min_runs, min_s=min_s, max_s=max_s) | {"product_ms": product_ms})
+        quietest = min(taken, key=lambda one: float(one["distribution"]["p25_ms"]))
+        return quietest | {"medians_ms": [one["distribution"]["median_ms"] for one in taken]}
+
+    def copied(self) -> dict[str, float]:
+        """How fast the memory is right now; caches are cold after it."""
+        if self._copy is None:
+            self._copy = references.Copy()
+        return {"copy_ms": self._copy.milliseconds()}
 
     def sample(self, *, min_runs: int, min_s: float, max_s: float, start_at: float = 0.0, stop_at: float = 0.0, pad_s: float = 0.0) -> dict[str, Any]:
         """Runs back to back and describes their durations.
@@ -130,6 +187,14 @@ class Measured:
         if save_optimized:
             options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        return self._traced(session, runs, max_s)
+
+    def profile_own(self, *, runs: int, max_s: float, settle_ms: float, settles: int) -> dict[str, Any]:
+        """Kernel times of the session itself, opened with the profiler on; from here on it runs without."""
+        self._settle(settle_ms, settles)
+        return self._traced(self.session, runs, max_s)
+
+    def _traced(self, session: Any, runs: int, max_s: float) -> dict[str, Any]:  # noqa: ANN401 - the runtime's own
         started, done = time.perf_counter(), 0
         while done < runs + traces.WARM_UP_RUNS or (done < traces.MAX_RUNS and time.perf_counter() - started < max_s):
             session.run(self.outputs, self.feeds)
@@ -142,17 +207,20 @@ class Measured:
 
 def main() -> int:
     """Answers commands until standard input ends."""
-    measured: Measured | None = None
+    slots: dict[str, Measured] = {}
     for line in sys.stdin:
         command = json.loads(line)
-        name, arguments = command.pop("command"), command
+        name, slot, arguments = command.pop("command"), command.pop("slot", ""), command
         try:
+            measured = slots.get(slot)
             if name == "open":
-                measured = Measured(**arguments)
+                measured = slots[slot] = Measured(**arguments)
                 answer = measured.opened()
             elif measured is None and name not in _ALONE:
                 raise RuntimeRefused(f"{name}: nothing is open")
             else:
+                if measured is not None:
+                    os.sched_setaffinity(0, measured.cpus)
                 answer = _COMMANDS[name](measured, arguments)
         except RuntimeRefused as error:
             answer = {"error": str(error)}
@@ -186,9 +254,12 @@ _ALONE: Final = ("generate", "best")
 _COMMANDS: Final[Mapping[str, Callable[[Any, dict[str, Any]], dict[str, Any]]]] = {
     "warm_up": lambda measured, arguments: {"runs": measured.warm_up(**arguments)},
     "look": lambda measured, _arguments: dict(measured.look()),
+    "copied": lambda measured, _arguments: dict(measured.copied()),
     "sample": lambda measured, arguments: dict(measured.sample(**arguments)),
+    "bursts": lambda measured, arguments: dict(measured.bursts(**arguments)),
     "dump": lambda measured, arguments: {"bytes": measured.dump(**arguments)},
     "profile": lambda measured, arguments: dict(measured.profile(**arguments)),
+    "profile_own": lambda measured, arguments: dict(measured.profile_own(**arguments)),
     "serve": _serve,
     "best": _best,
     "generate": _generate,

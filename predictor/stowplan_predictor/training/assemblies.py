@@ -15,7 +15,7 @@ from stowplan_fleet import descriptors
 from stowplan_fleet.slices import parse_slice
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.measuring import devices, networks, noises, references, structures
+from stowplan_predictor.measuring import devices, networks, noises, optimizers, references, structures
 from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.training import datasets, plans, zoo
 from stowplan_predictor.training.results import Results
@@ -25,12 +25,19 @@ _VERSIONED: Final = ("stowplan", "onnxruntime", "onnx", "numpy", "torch", "torch
 
 
 def keep_structure(work: Path, entry: zoo.Entry, path: Path, source: str) -> None:
-    """Keeps what a data set must know of an exported network: its structure, its inputs, where it comes from and where its file is."""
+    """Keeps what a data set must know of an exported network: structure, optimised structure, inputs, where it comes from and where its file is.
+
+    Raises:
+        RuntimeRefused: the runtime cannot load the network.
+    """
     target = work / "structures" / f"{entry.name}.json"
     packed = target.with_suffix(".onnx.gz")
+    optimized = OptimizedFolder(work)
+    if not optimized.read(entry.name):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        optimized.keep(entry.name, optimizers.optimized_structure(path))
     if target.exists() and packed.exists():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     stripped = structures.strip_weights(path.read_bytes())
     graph = onnx.load_model_from_string(stripped).graph
     parameters = {tensor.name for tensor in graph.initializer}
@@ -63,16 +70,22 @@ class OptimizedFolder:
         return self.work / "structures" / f"{network}.optimized.gz"
 
 
-def keep_left_out(work: Path, reasons: Mapping[str, str]) -> None:
-    """Keeps why networks could not be exported."""
-    work.mkdir(parents=True, exist_ok=True)
-    (work / "left_out.json").write_text(json.dumps(dict(reasons)), encoding="utf-8")
+def left_out(work: Path) -> dict[str, str]:
+    """Why networks could not be exported, by name."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted((work / "left_out").glob("*.txt"))}
+
+
+def keep_left_out(work: Path, name: str, reason: str) -> None:
+    """Keeps why a network could not be exported; it is not tried again until its file is deleted."""
+    (work / "left_out").mkdir(parents=True, exist_ok=True)
+    (work / "left_out" / f"{name}.txt").write_text(reason, encoding="utf-8")
 
 
 def exported(work: Path) -> dict[str, Path]:
-    """Model files of the networks that are exported, by name."""
-    records = {path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8")) for path in (work / "structures").glob("*.json")}
-    return {name: Path(record["file"]) for name, record in records.items() if Path(record["file"]).exists()}
+    """Model files of the networks that are exported and that the runtime can load, by name."""
+    folder = work / "structures"
+    records = {path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+    return {name: Path(record["file"]) for name, record in records.items() if Path(record["file"]).exists() and (folder / f"{name}.optimized.gz").exists()}
 
 
 def survey_once(work: Path, name: str | None, say: Callable[[str], None]) -> None:
@@ -135,7 +148,7 @@ def noise_floor(rows: Sequence[NetworkRow], repeats: Collection[int]) -> dict[st
     return {"retests": len(changes), "median": statistics.median(changes), "p90": changes[int(0.9 * (len(changes) - 1))], "max": changes[-1]}
 
 
-def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], left_out: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401
+def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], failed: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401
     measured = sorted(row.measured_at for table in ("networks", "pairs", "loads") for row in rows[table])
     spreads = work / "spreads.json"
     return {
@@ -161,7 +174,7 @@ def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], left
         "test_retest": {part: noise_floor([row for row in rows["networks"] if row.slice == part], {1}) for part in plans.WHOLE},
         "unbracketed_retest": {part: noise_floor([row for row in rows["networks"] if row.slice == part], {2, 3}) for part in plans.WHOLE},
         "device_spreads": json.loads(spreads.read_text(encoding="utf-8")) if spreads.exists() else {},
-        "left_out": dict(left_out),
+        "left_out": dict(failed),
     }
 
 
@@ -171,10 +184,8 @@ def assemble(work: Path, results: Results, root: Path) -> str:
     Raises:
         DatasetRefused: a result is malformed.
     """
-    rows, left_out = results.collect()
-    failed = work / "left_out.json"
-    if failed.exists():
-        left_out |= {f"export__{name}": reason for name, reason in json.loads(failed.read_text(encoding="utf-8")).items()}
+    rows, failed = results.collect()
+    failed |= {f"export__{name}": reason for name, reason in left_out(work).items()}
     device_file = (work / "device.json").read_bytes()
     device = descriptors.read_device(device_file)
     folder = root / device.name
@@ -186,7 +197,7 @@ def assemble(work: Path, results: Results, root: Path) -> str:
     datasets.write_rows(folder / "pairs.parquet", tables["pairs"], PairRow)
     datasets.write_rows(folder / "loads.parquet", tables["loads"], LoadRow)
     (folder / "device.json").write_bytes(device_file)
-    datasets.write_provenance(folder, _provenance(work, device, tables, left_out))
+    datasets.write_provenance(folder, _provenance(work, device, tables, failed))
     splits = {"folds": zoo.folds(), "light_families": sorted(zoo.light_families())}
     (root / "splits.json").write_text(json.dumps(splits, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return f"{folder}: " + ", ".join(f"{len(given)} {table}" for table, given in tables.items())

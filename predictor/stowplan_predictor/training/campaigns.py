@@ -16,8 +16,8 @@ from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stowplan_predictor.errors import DatasetRefused, MeasurementError
-from stowplan_predictor.training import assemblies, plans, runs, zoo
+from stowplan_predictor.errors import DatasetRefused, MeasurementError, RuntimeRefused
+from stowplan_predictor.training import assemblies, plans, random_runs, runs, zoo
 from stowplan_predictor.training.datasets import AnyRow
 from stowplan_predictor.training.plans import Task
 from stowplan_predictor.training.results import Results
@@ -26,7 +26,7 @@ EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 1
 EXIT_UNFINISHED: Final = 75
 # Seconds that a task of a kind takes, before this campaign knows better: only to decide whether another one fits.
-_EXPECTED_S: Final = {"network": 5.0, "pair": 8.0, "load": 70.0}
+_EXPECTED_S: Final = {"visit": 4.0, "network": 5.0, "randoms": 10.0, "isolated": 10.0, "pair": 8.0, "load": 70.0}
 
 
 @dataclass(slots=True)
@@ -69,21 +69,25 @@ def run_tasks(tasks: Sequence[Task], results: Results, runner: Runner, clock: Cl
     return sum(not results.is_done(task) for task in tasks)
 
 
-def export_all(entries: Sequence[zoo.Entry], folder: Path, advance: Callable[[str], None]) -> dict[str, str]:
-    """Exports what is missing; returns the reasons of those that cannot be, by name."""
+def export_all(entries: Sequence[zoo.Entry], folder: Path, advance: Callable[[str], None]) -> None:
+    """Exports what is missing; keeps the reasons of those that cannot be."""
     # Only here: the exporters load torch, which no measurement may have in its process.
     from stowplan_predictor.training import exports  # noqa: PLC0415
 
-    failed = {}
+    failed = assemblies.left_out(folder)
     for entry in entries:
         advance(entry.name)
+        if entry.name in failed:
+            continue
         try:
             path = exports.export(entry)
         except exports.ExportFailed as error:
-            failed[entry.name] = str(error)
+            assemblies.keep_left_out(folder, entry.name, str(error))
             continue
-        assemblies.keep_structure(folder, entry, path, exports.source_of(entry))
-    return failed
+        try:
+            assemblies.keep_structure(folder, entry, path, exports.source_of(entry))
+        except RuntimeRefused as error:
+            assemblies.keep_left_out(folder, entry.name, str(error))
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -93,6 +97,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=_default_work(), help="where results are kept until everything is assembled")
     parser.add_argument("--device", default=None, help="name of this machine's device; made of the CPU model where not given")
     parser.add_argument("--export-only", action="store_true", help="only export networks to ONNX")
+    parser.add_argument("--share", default="1/1", help="with --export-only: the I-th of N parts, so that N processes share the work (default 1/1)")
+    parser.add_argument("--no-assemble", action="store_true", help="leave the data set as it is; assemble when measuring is finished")
     parser.add_argument("--assemble-only", action="store_true", help="only write the data set from results that are there")
     return parser.parse_args(argv)
 
@@ -110,27 +116,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Drawing is foreign load too: once a second is enough.
     with Progress(*columns, refresh_per_second=1) as progress:
         if arguments.export_only:
-            bar = progress.add_task("exporting", total=len(entries))
-            failed = export_all(entries, arguments.work, lambda name: progress.update(bar, advance=1, description=f"exporting {name}"))
-            assemblies.keep_left_out(arguments.work, failed)
-            progress.console.print(f"{len(entries) - len(failed)} of {len(entries)} networks exported")
+            share, shares = (int(number) for number in arguments.share.split("/"))
+            wanted = plans.ordered(entries)[share - 1 :: shares]
+            bar = progress.add_task("exporting", total=len(wanted))
+            export_all(wanted, arguments.work, lambda name: progress.update(bar, advance=1, description=f"exporting {name}"))
+            progress.console.print(f"{len(wanted)} networks looked at; {len(assemblies.left_out(arguments.work))} cannot be exported")
             return EXIT_DONE
         if not arguments.assemble_only:
             exported = assemblies.exported(arguments.work)
             if not exported:
                 progress.console.print("no network is exported yet: run with --export-only first")
                 return EXIT_REFUSED
-            tasks = plans.plan([entry for entry in entries if entry.name in exported])
+            tasks = plans.plan([entry for entry in entries if entry.name in exported], random_runs.tasks())
             assemblies.survey_once(arguments.work, arguments.device, progress.console.print)
             best = assemblies.references_once(arguments.work, plans.WHOLE, progress.console.print)
             bar = progress.add_task("measuring", total=len(tasks))
+            optimized = assemblies.OptimizedFolder(arguments.work)
 
             def run(task: Task) -> dict[str, list[AnyRow]]:
                 progress.update(bar, description=task.key)
                 files: Callable[[str], Path] = exported.__getitem__
                 match task.kind:
+                    case "visit":
+                        return runs.run_visit(task, files, progress.console.print, optimized.read(task.network), best)
+                    case "randoms":
+                        return random_runs.run_randoms(task, arguments.work, progress.console.print, best)
                     case "network":
-                        return runs.run_network(task, files, progress.console.print, assemblies.OptimizedFolder(arguments.work), best)
+                        return runs.run_network(task, files, progress.console.print)
                     case "pair":
                         return runs.run_pair(task, files, progress.console.print)
                     case _:
@@ -138,6 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             clock = Clock(time.monotonic() + arguments.minutes * 60)
             open_tasks = run_tasks(tasks, results, run, clock, advance=lambda _: progress.update(bar, advance=1), now=time.monotonic)
+        if arguments.no_assemble:
+            progress.console.print(f"{open_tasks} tasks are left")
+            return EXIT_UNFINISHED if open_tasks else EXIT_DONE
         try:
             summary = assemblies.assemble(arguments.work, results, arguments.datasets)
         except DatasetRefused as error:

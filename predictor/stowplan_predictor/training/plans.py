@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from stowplan_predictor.training.random_networks import FIRST_NORMALISED
 from stowplan_predictor.training.zoo import Entry
 
-# Whole cores and half a core: the slices of a small node.
+# Whole cores, and shares of one and of two: the slices of a small node.
 WHOLE: Final = ("cpu:1", "cpu:2")
-_FRACTIONAL: Final = "cpu:500m"
+FRACTIONAL: Final = ("cpu:500m", "cpu:1500m")
+# `repeat` of the first visit, which profiles, of the second and of the third.
+VISITS: Final = (10, 20, 30)
 UTILIZATIONS: Final = (0.3, 0.5, 0.7, 0.85)
-_KINDS: Final = ("network", "pair", "load")
 
 # Diverse in what they strain: arithmetic, memory, dispatch; small and large; convolutional and attention.
 _PAIRED: Final = (
@@ -21,9 +21,9 @@ _PAIRED: Final = (
 _LOADED: Final = (
     "mobilenet_v3_small-b1-s224", "mobilenet_v2-b1-s224", "squeezenet1_1-b1-s224", "bert-mini-b1-s64", "efficientnet_b0-b1-s224", "shufflenet_v2_x1_0-b1-s224",
 )  # fmt: skip
-_HALVED: Final = (
+_FRACTIONED: Final = (
     "mobilenet_v3_small-b1-s224", "mobilenet_v2-b1-s224", "squeezenet1_1-b1-s224", "resnet18-b1-s224", "bert-mini-b1-s64", "efficientnet_b0-b1-s224",
-    "shufflenet_v2_x1_0-b1-s224", "vit_tiny_patch16_224-b1-s224",
+    "shufflenet_v2_x1_0-b1-s224", "vit_tiny_patch16_224-b1-s224", "light_squeezenet", "distilbert-b1-s64", "convnext_atto-b1-s224", "ghostnet_100-b1-s224",
 )  # fmt: skip
 
 
@@ -32,9 +32,10 @@ class Task:
     """One measurement."""
 
     kind: str
-    """One of `network`, `pair`, `load`."""
+    """One of `visit` (whole cores), `network` (a quota), `randoms`, `isolated` (chunks of random networks and of single kernels), `pair`, `load`."""
     network: str
     slice: str
+    """Several joined by `+` where one process measures on each in turn."""
     repeat: int = 0
     tenant: str = ""
     tenant_slice: str = ""
@@ -60,6 +61,19 @@ def _breadth_first(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry], 
     return families, others, [entry for _, variants in ranked for entry in variants[1:]]
 
 
+def ordered(entries: Sequence[Entry]) -> list[Entry]:
+    """All entries, the most wanted first: those that judge, then every family, every model, every variant; random networks last."""
+    families, models, variants = _breadth_first(entry for entry in entries if entry.split == "zoo")
+    rest = [entry for entry in entries if entry.split == "random"]
+    return [*(entry for entry in entries if entry.split == "light"), *families, *models, *variants, *rest]
+
+
+def woven(*lists: Sequence[Task]) -> list[Task]:
+    """The lists in one, each in its order and evenly spread, so that all of them are about equally far whenever time runs out."""
+    placed = [((position + 0.5) / len(tasks), number, task) for number, tasks in enumerate(lists) for position, task in enumerate(tasks)]
+    return [task for _, _, task in sorted(placed, key=lambda item: item[:2])]
+
+
 def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
     """Each network with itself, its neighbour and every third further one: each meets many others without all combinations being needed."""
     steps = [0, *range(1, len(names) // 2 + 1, 2)]
@@ -67,27 +81,28 @@ def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
     return [(names[first], names[second]) for first, second in sorted(chosen, key=lambda pair: ((pair[1] - pair[0]) % len(names), pair))]
 
 
-def plan(entries: Sequence[Entry]) -> tuple[Task, ...]:
-    """Every task of a campaign over these networks, most wanted first; tasks about networks that are not among them are left out."""
+def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Sequence[Task] = ()) -> tuple[Task, ...]:
+    """Every task of a campaign over these networks and the given chunks of others, most wanted first; tasks about networks that are not there are left out."""
     names = {entry.name for entry in entries}
     families, models, variants = _breadth_first(entry for entry in entries if entry.split == "zoo")
     light = [entry for entry in entries if entry.split == "light"]
-    # Operators that no other network holds are breadth as well.
-    normalised = [entry for entry in entries if entry.split == "random" and int(entry.model) >= FIRST_NORMALISED]
-    random = [entry for entry in entries if entry.split == "random" and entry not in normalised]
+    old_random = [entry for entry in entries if entry.split == "random"]
+    half = len(randoms) // 2
 
-    def networks(chosen: Iterable[Entry], slices: Sequence[str] = WHOLE, repeat: int = 0) -> list[Task]:
-        return [Task("network", entry.name, part, repeat) for entry in chosen for part in slices]
+    def visits(chosen: Iterable[Entry], rank: int) -> list[Task]:
+        return [Task("visit", entry.name, "+".join(WHOLE), repeat=VISITS[rank]) for entry in chosen]
 
     def named(wanted: Iterable[str]) -> list[str]:
         return [name for name in wanted if name in names]
 
     pairs = [Task("pair", one, "cpu:1", tenant=two, tenant_slice="cpu:1") for one, two in pairs_of(named(_PAIRED))]
     loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
-    fractional = [Task("network", name, _FRACTIONAL) for name in named(_HALVED)]
-    # The noise floor: a part of everything once more, minutes after the first time.
-    retests = networks([*light[::3], *families[::5]], repeat=1)
+    fractional = [Task("network", name, part) for part in FRACTIONAL for name in named(_FRACTIONED)]
+    first_retests = [*light, *families[::4]]
+    later = [entry for entry in ordered(entries) if entry not in first_retests]
     return (
-        *networks(light), *networks(families), *networks(normalised), *retests, *loads, *pairs[:20], *fractional,
-        *networks(random[: len(random) // 2]), *pairs[20:40], *networks(models), *pairs[40:], *networks(variants), *networks(random[len(random) // 2 :]),
+        *visits([*light, *families], 0), *woven(visits(models, 0), randoms[:half], isolated),
+        *visits(first_retests, 1), *fractional,
+        *woven(visits([*variants, *old_random], 0), randoms[half:], visits(later, 1)),
+        *loads, *pairs, *visits(ordered(entries), 2),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Results of a campaign while it runs: one JSON file a task, written whole or not at all, so that an interrupted campaign goes on where it stopped."""
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +13,20 @@ from stowplan_predictor.training.plans import Task
 
 
 def _frozen(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, dict):
+        return base64.b64decode(value["base64"])
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _plain(value: object) -> dict[str, str]:
+    """What JSON has no word for: bytes.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    raise TypeError(f"{type(value).__name__} cannot be kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +75,5 @@ class Results:
     def _write(self, task: Task, record: Mapping[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self._path(task).with_suffix(".tmp")
-        temporary.write_text(json.dumps(record), encoding="utf-8")
+        temporary.write_text(json.dumps(record, default=_plain), encoding="utf-8")
         temporary.replace(self._path(task))

@@ -1,7 +1,8 @@
 """Rows of a measured data set: one record of one real measurement each, in plain values with units in their names.
 
-`repeat` numbers independent measurements of the same thing by fresh processes: 0 the first, 1 a retest for the noise floor, 2 and 3 measurements taken before
-sample sets were bracketed by a look at the machine itself (`product_slowdown` is then None): noisier, and kept.
+`repeat` numbers measurements of the same thing. Tens are visits (`measuring.visits`) by fresh processes, minutes or hours apart: 10 the first, profiled;
+20 and 30 later ones. Below ten: longer sample sets, taken again while disturbed; 0 the first, 1 a retest, 2 and 3 taken before sample
+sets were bracketed by a look at the machine itself (`product_slowdown` is then None): noisier, and kept.
 `noisy` marks a record that stayed above the limits on foreign load or variation after every allowed attempt: it is kept and marked, never dropped.
 """
 
@@ -84,7 +85,7 @@ class NetworkRow:
     steal_share: float
     """Time stolen by the hypervisor, same share."""
     attempts: int
-    """Sample sets that were taken until this one was kept."""
+    """Sample sets (visits: bursts) that were taken; the least disturbed one (visits: the one with the least lower quartile) is this."""
     noisy: bool
     kernels_sum_ms: float | None
     """Sum over kernels of the median profiled time; None where no profile was taken in this repeat. Tells what profiling overstates."""
@@ -93,7 +94,7 @@ class NetworkRow:
     measured_at: str
     """ISO 8601, UTC."""
     product_slowdown: float | None = None
-    """A fixed matrix product right before and after, the slower of both, over its best on this machine: the host's other guests show here only."""
+    """A fixed matrix product right before and after (visits: before), the slower of both, over its best here: the host's other guests show here only."""
     copy_slowdown: float | None = None
     """The same of a fixed copy in memory."""
 
@@ -123,6 +124,8 @@ class KernelRow:
     p25_us: float
     p75_us: float
     runs: int
+    repeat: int = 0
+    """Of the network row whose runs were taken next to this profile, in the same process."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.median_us) and self.median_us >= 0):

@@ -1,37 +1,28 @@
 """Tasks to rows: each kind of task through the measuring code that serves users too."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from stowplan_fleet.slices import parse_slice
 
-from stowplan_predictor.measuring import loads, networks, pairs, processes, profiles
+from stowplan_predictor.measuring import loads, networks, pairs, visits
 from stowplan_predictor.measuring.networks import NetworkMeasurement
-from stowplan_predictor.measuring.profiles import KernelProfile
+from stowplan_predictor.measuring.profiles import KernelTime
 from stowplan_predictor.measuring.references import Reference
+from stowplan_predictor.measuring.visits import Window
 from stowplan_predictor.training.datasets import AnyRow
-from stowplan_predictor.training.plans import Task
+from stowplan_predictor.training.plans import VISITS, Task
 from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow
 
 Say = Callable[[str], None]
-
-
-class OptimizedStructures(Protocol):
-    """Where the runtime's versions of networks are kept."""
-
-    def read(self, network: str) -> bytes:
-        """The stripped optimised model, or nothing where it is not known yet."""
-
-    def keep(self, network: str, optimized: bytes) -> None:
-        """Keeps one."""
 
 
 # A campaign is patient: another measurement on this machine ends some time.
 _WAIT_S: Final = 1800.0
 
 
-def network_row(task: Task, measured: NetworkMeasurement, profile: KernelProfile | None) -> NetworkRow:
+def network_row(task: Task, measured: NetworkMeasurement) -> NetworkRow:
     """The end-to-end row of a network."""
     described = measured.distribution
     return NetworkRow(
@@ -54,34 +45,66 @@ def network_row(task: Task, measured: NetworkMeasurement, profile: KernelProfile
         steal_share=measured.steal_share,
         attempts=measured.attempts,
         noisy=measured.noisy,
-        kernels_sum_ms=profile.sum_ms if profile else None,
-        kernels_count=len(profile.kernels) if profile else None,
+        kernels_sum_ms=None,
+        kernels_count=None,
         measured_at=measured.measured_at,
         product_slowdown=measured.product_slowdown,
         copy_slowdown=measured.copy_slowdown,
     )
 
 
-def kernel_rows(task: Task, profile: KernelProfile) -> list[AnyRow]:
+def window_row(task: Task, window: Window) -> NetworkRow:
+    """The end-to-end row of a window of a visit."""
+    described = window.distribution
+    return NetworkRow(
+        network=task.network,
+        slice=str(window.slice),
+        repeat=task.repeat,
+        threads=window.threads,
+        runs=described.runs,
+        warmup_runs=1,
+        median_ms=described.median_ms,
+        mean_ms=described.mean_ms,
+        p5_ms=described.p5_ms,
+        p25_ms=described.p25_ms,
+        p75_ms=described.p75_ms,
+        p95_ms=described.p95_ms,
+        p99_ms=described.p99_ms,
+        cv=described.cv,
+        quantiles_ms=described.quantiles_ms,
+        foreign_share=window.foreign_share,
+        steal_share=window.steal_share,
+        attempts=len(window.burst_medians_ms),
+        noisy=window.noisy,
+        kernels_sum_ms=sum(kernel.median_us for kernel in window.kernels) / 1e3 if window.kernels else None,
+        kernels_count=len(window.kernels) if window.kernels else None,
+        measured_at=window.measured_at,
+        product_slowdown=window.product_slowdown,
+        copy_slowdown=window.copy_slowdown,
+    )
+
+
+def kernel_rows(network: str, part: str, repeat: int, kernels: Iterable[KernelTime]) -> list[AnyRow]:
     """One row a kernel that the runtime ran."""
     return [
-        KernelRow(task.network, task.slice, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, k.median_us, k.p25_us, k.p75_us, k.runs)
-        for k in profile.kernels
+        KernelRow(network, part, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, k.median_us, k.p25_us, k.p75_us, k.runs, repeat)
+        for k in kernels
     ]
 
 
-def run_network(task: Task, file_of: Callable[[str], Path], say: Say, optimized: OptimizedStructures, best: Mapping[str, Reference]) -> dict[str, list[AnyRow]]:
-    """Measures a network end to end and, the first time and on whole cores, kernel by kernel.
+def run_visit(task: Task, file_of: Callable[[str], Path], say: Say, optimized: bytes, best: Mapping[str, Reference]) -> dict[str, list[AnyRow]]:
+    """Measures a network on each whole-core slice in one process; the first time kernel by kernel too, which takes its optimised structure."""
+    parts = [parse_slice(name) for name in task.slice.split("+")]
+    profiled = optimized if task.repeat == VISITS[0] else b""
+    windows = visits.visit(file_of(task.network), parts, best, optimized=profiled, wait_s=_WAIT_S, on_wait=say)
+    kernels = [row for window in windows for row in kernel_rows(task.network, str(window.slice), task.repeat, window.kernels)]
+    return {"networks": [window_row(task, window) for window in windows], "kernels": kernels}
 
-    Kernels under a quota are throttled at random: their times say nothing of the kernel. A retest is about the whole.
-    """
-    part, path = parse_slice(task.slice), file_of(task.network)
-    if task.repeat or processes.is_fractional(part):
-        measured = networks.measure_network(path, part, best=best.get(task.slice), wait_s=_WAIT_S, on_wait=say)
-        return {"networks": [network_row(task, measured, None)]}
-    profile = profiles.profile_kernels(path, part, known_optimized=optimized.read(task.network), best=best.get(task.slice), wait_s=_WAIT_S, on_wait=say)
-    optimized.keep(task.network, profile.optimized_structure)
-    return {"networks": [network_row(task, profile.end_to_end, profile)], "kernels": kernel_rows(task, profile)}
+
+def run_network(task: Task, file_of: Callable[[str], Path], say: Say) -> dict[str, list[AnyRow]]:
+    """Measures a network end to end under a quota; its kernels are throttled at random, so that their times would say nothing."""
+    measured = networks.measure_network(file_of(task.network), parse_slice(task.slice), wait_s=_WAIT_S, on_wait=say)
+    return {"networks": [network_row(task, measured)]}
 
 
 def run_pair(task: Task, file_of: Callable[[str], Path], say: Say) -> dict[str, list[AnyRow]]:
