@@ -147,7 +147,7 @@ def test_manifests_that_are_no_json_are_refused(folder: Path, content: bytes) ->
 )
 def test_unaltered_but_useless_files_are_refused(tmp_path: Path, path: str, content: bytes) -> None:
     """A bundle that is whole by its manifest, but holds what this version cannot read, is refused when loaded and not when asked."""
-    write_bundle(tmp_path / "b", name="bad", runtime=RUNTIME, files=synthetic_files() | {path: content}, provenance={}, errors={})
+    write_bundle(tmp_path / "b", name="bad", runtime=RUNTIME, files=synthetic_files() | {path: content}, models={}, provenance={}, errors={})
 
     with pytest.raises(BundleRefused):
         load_bundle(tmp_path / "b")

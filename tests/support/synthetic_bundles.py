@@ -92,7 +92,7 @@ def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, byt
 
 def write_synthetic_bundle(folder: Path, log_ratio: float = float(np.log(SLOWNESS))) -> Path:
     """Writes that bundle and gives its folder."""
-    write_bundle(folder, name="synthetic", runtime=RUNTIME, files=synthetic_files(log_ratio), provenance={"made": "up"}, errors={})
+    write_bundle(folder, name="synthetic", runtime=RUNTIME, files=synthetic_files(log_ratio), models={}, provenance={"made": "up"}, errors={})
     return folder
 
 

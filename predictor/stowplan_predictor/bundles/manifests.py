@@ -18,7 +18,7 @@ from stowplan_predictor.errors import BundleRefused
 
 MANIFEST: Final = "manifest.json"
 # What this code reads. Raised when a table changes its meaning.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -43,6 +43,8 @@ class Manifest:
     """Whose latencies it predicts: `onnxruntime-cpu`."""
     files: Mapping[str, FileEntry]
     """By relative path with slashes; everything in the directory but the manifest."""
+    models: Mapping[str, Any]
+    """Which model serves each stage, by stage (`fusion`, `kernels`, `networks`), and by which held-out figures it was chosen."""
     provenance: Mapping[str, Any]
     """Data sets with host, CPU, versions, dates and digests; the training code."""
     errors: Mapping[str, Any]

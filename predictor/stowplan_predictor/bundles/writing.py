@@ -9,7 +9,9 @@ from typing import Any
 from stowplan_predictor.bundles.manifests import MANIFEST, SCHEMA, FileEntry, canonical, digest, version_of
 
 
-def write_bundle(folder: Path, *, name: str, runtime: str, files: Mapping[str, bytes], provenance: Mapping[str, Any], errors: Mapping[str, Any]) -> str:
+def write_bundle(
+    folder: Path, *, name: str, runtime: str, files: Mapping[str, bytes], models: Mapping[str, Any], provenance: Mapping[str, Any], errors: Mapping[str, Any]
+) -> str:  # fmt: skip
     """Replaces `folder` by a bundle of those files; the same content gives the same bytes.
 
     Returns:
@@ -20,6 +22,7 @@ def write_bundle(folder: Path, *, name: str, runtime: str, files: Mapping[str, b
         "name": name,
         "runtime": runtime,
         "files": {path: asdict(FileEntry(digest(data), len(data))) for path, data in files.items()},
+        "models": models,
         "provenance": provenance,
         "errors": errors,
     }

@@ -157,8 +157,8 @@ class Run:
     kernel_ms: NDArray[np.float64]
     """Of each kernel, its dispatch included; sums to `busy_ms` less what a run costs as a whole."""
     busy_ms: float
-    numbers: NDArray[np.float32]
-    """(len(SUMMARY),)"""
+    raw_ms: NDArray[np.float64]
+    """Of each kernel, without dispatch."""
 
 
 def dispatched(work: Workloads, slice_: SliceResources, efficiencies: Efficiencies, table: DeviceTable) -> Run:
@@ -169,7 +169,7 @@ def dispatched(work: Workloads, slice_: SliceResources, efficiencies: Efficienci
         log_ratio = log_ratio + np.where(heavy(work), table.offsets[HEAVY], table.offsets[LIGHT])
     raw_ms = roofline_ms(work, slice_) * np.exp(log_ratio)
     kernel_ms = dispatch.scale * raw_ms + dispatch.per_kernel_ms
-    return Run(kernel_ms, float(kernel_ms.sum()) + dispatch.per_run_ms, summary(work, slice_, efficiencies, raw_ms))
+    return Run(kernel_ms, float(kernel_ms.sum()) + dispatch.per_run_ms, raw_ms)
 
 
 def isolated(work: Workloads, slice_: SliceResources, efficiencies: Efficiencies, model: NetworkModel, distance: Distance) -> Isolated:
@@ -188,14 +188,16 @@ def isolated(work: Workloads, slice_: SliceResources, efficiencies: Efficiencies
     device = model.device(distance.nearest)
     run = dispatched(work, slice_, efficiencies, device)
     total = float(run.kernel_ms.sum())
-    factor = np.exp(model.correction.of(run.numbers)) if model.correction else 1.0
-    busy_ms = run.busy_ms * factor
+    if not (np.isfinite(total) and total > 0):
+        raise CannotJudge(UnknownReason.PREDICTION_NOT_FINITE, f"the sum over {len(run.kernel_ms)} kernels is {total} ms")
+    numbers = summary(work, slice_, efficiencies, run.raw_ms)
+    busy_ms = run.busy_ms * (float(np.exp(model.correction.of(numbers))) if model.correction else 1.0)
     median_ms = sustained_ms(busy_ms, slice_)
-    if not (np.isfinite(median_ms) and median_ms > 0 and total > 0):
-        raise CannotJudge(UnknownReason.PREDICTION_NOT_FINITE, f"the sum over {len(run.kernel_ms)} kernels is {median_ms} ms")
-    spread = _interval(device.intervals, slice_).scaled(np.exp(model.difficulty.of(run.numbers)) if model.difficulty else 1.0)
+    if not (np.isfinite(median_ms) and median_ms > 0):
+        raise CannotJudge(UnknownReason.PREDICTION_NOT_FINITE, f"the sum over {len(run.kernel_ms)} kernels comes to {median_ms} ms under the quota")
+    spread = _interval(device.intervals, slice_).scaled(float(np.exp(model.difficulty.of(numbers))) if model.difficulty else 1.0)
     upward, strange = _ceiling(work, run, efficiencies)
-    reasons = [*distance.reasons, *strange]
+    reasons = [*distance.reasons, *(strange if model.novelties is None else ())]
     widening = distance.log_factor
     share = run.kernel_ms / total
     if (far := float(share @ efficiencies.extrapolated)) > _EXTRAPOLATED_SHARE:

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from stowplan_predictor.kernels.workloads import Workloads
 
+# Time in kernels of types that were never measured, as a share, from which a network is out of distribution: below it, even twice their predicted
+# time moves the sum by less than two measurements of it differ.
+UNMEASURED_SHARE: Final = 0.02
 # Sizes that a kernel's efficiency depends on.
 SIZES: Final = ("m", "n", "k", "groups", "window", "input_bytes", "output_bytes", "parameter_bytes")
 
@@ -97,8 +100,11 @@ class Novelties:
 
     def of(self, work: Workloads, share: NDArray[np.float64]) -> Novelty:
         """What the novelty of a network means for its answer."""
-        score = self.score(work, share)
-        if score <= self.table.threshold:
-            return Novelty(score)
-        reason = f"out of distribution: its kernels are a factor of {np.exp(score):.2f} a size from the nearest measured ones"
-        return Novelty(score, self.table.typical_error_log, (reason,))
+        score, reasons = self.score(work, share), []
+        strange = np.array([name not in self._known for name in work.types], dtype=np.bool_)
+        if (part := float(share[strange].sum())) > UNMEASURED_SHARE:
+            names = ", ".join(sorted({work.types[index] for index in np.flatnonzero(strange)}))
+            reasons.append(f"out of distribution: {part:.0%} of the time is in kernels of types that were never measured: {names}")
+        if score > self.table.threshold:
+            reasons.append(f"out of distribution: its kernels are a factor of {np.exp(score):.2f} a size from the nearest measured ones")
+        return Novelty(score, self.table.typical_error_log if reasons else 0.0, tuple(reasons))

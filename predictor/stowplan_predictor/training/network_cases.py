@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.latencies import DeviceTable, Isolated, Run, dispatched
 from stowplan_predictor.kernels.regressors import Efficiencies
+from stowplan_predictor.kernels.summaries import summary
 from stowplan_predictor.training.folds import ISOLATED, fold_of
 from stowplan_predictor.training.measurements import Measured
 from stowplan_predictor.training.samples import Sample
@@ -57,6 +58,10 @@ class Case:
     def run(self, table: DeviceTable) -> Run:
         """The sum over kernels with dispatch costs."""
         return dispatched(self.sample.work, self.measured.slice_, self.known, table)
+
+    def numbers(self, table: DeviceTable) -> NDArray[np.float32]:
+        """(len(SUMMARY),): the network on the slice as one row."""
+        return summary(self.sample.work, self.measured.slice_, self.known, self.run(table).raw_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def _rows(cases: Sequence[Case]) -> Rows:
         others = [case for case in cases if case.fold != number]
         residual[fold == number] = _residuals(own, others or own)
     table = DeviceTable(fit_dispatch(cases), {}, ())
-    numbers = np.array([case.run(table).numbers for case in cases], dtype=np.float32)
+    numbers = np.array([case.numbers(table) for case in cases], dtype=np.float32)
     return Rows(numbers, residual, weights(cases), fold)
 
 
@@ -109,11 +109,10 @@ def fit_networks(cases: Sequence[Case], device: str) -> NetworkFit:
     """
     rows = _rows(cases)
     files: dict[str, bytes] = {}
-    kind, errors = residual_fits.choose(rows)
-    correction = None
-    if kind != NONE:
-        correction, files[CORRECTION] = residual_fits.learned(kind, rows, CORRECTION)
-    left = rows.target - residual_fits.held_out(kind, rows)
+    choice, correction = residual_fits.choose(rows), None
+    if choice.kind != NONE:
+        correction, files[CORRECTION] = residual_fits.learned(choice.kind, rows, CORRECTION)
+    left = rows.target - choice.held_out
     hard = replace(rows, target=np.log(np.abs(left) + _FLOOR))
     widths, scales = {}, {}
     for name in (NONE, residual_fits.TREES):
@@ -126,7 +125,7 @@ def fit_networks(cases: Sequence[Case], device: str) -> NetworkFit:
     millicores = tuple(sorted({case.measured.slice_.millicores for case in cases}))
     measured = DeviceTable(fit_dispatch(cases), intervals(cases, left / scales[hardness]), millicores)
     choices = {
-        "correction": {"chosen": kind, "mean_absolute_log_error": {name: round(value, 5) for name, value in errors.items()}},
+        "correction": {"chosen": choice.kind, "mean_absolute_log_error": {name: round(value, 5) for name, value in choice.errors.items()}},
         "difficulty": {"chosen": hardness, "mean_log_width": {name: round(value, 5) for name, value in widths.items()}},
     }
     return NetworkFit(NetworkTable(COVERAGE, {device: measured}, correction=correction, difficulty=difficulty), files, choices)
@@ -155,7 +154,7 @@ def with_reach(fit: NetworkFit, samples: Sequence[Sample], splits: Mapping[str, 
     scores = novelty_fits.held_out_scores(samples, splits, shares)
     # The most novel tenth of what was held out says how wrong a prediction out of distribution is at least.
     values = np.array([score.novelty for score in scores])
-    threshold = float(np.quantile(values, novelty_fits.QUANTILE))
+    threshold = novelty_fits.threshold_of(scores)
     far = [abs(by_name[score.sample.name].log_residual) for score, value in zip(scores, values, strict=True) if value >= np.quantile(values, 0.9)]
     table, content = novelty_fits.opened(samples, threshold, float(np.quantile(far, 0.9)))
     return replace(fit, table=replace(fit.table, novelty=table), files={**fit.files, novelty_fits.NOVELTY: content}), scores

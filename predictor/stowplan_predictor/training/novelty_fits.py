@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stowplan_predictor.kernels.novelties import SIZES, Novelties, NoveltyTable, positions
+from stowplan_predictor.kernels.novelties import SIZES, UNMEASURED_SHARE, Novelties, NoveltyTable, positions
 from stowplan_predictor.training.folds import fold_of
 from stowplan_predictor.training.samples import Sample
 
@@ -76,6 +76,16 @@ class Score:
     novelty: float
     unmeasured_share: float
     """Of its predicted time in kernels of types that none of those folds holds."""
+
+
+def threshold_of(scores: Sequence[Score]) -> float:
+    """The novelty that QUANTILE of held-out networks stay below."""
+    return float(np.quantile([score.novelty for score in scores], QUANTILE))
+
+
+def fires(score: Score, threshold: float) -> bool:
+    """Whether a network would be called out of distribution."""
+    return score.novelty > threshold or score.unmeasured_share > UNMEASURED_SHARE
 
 
 def held_out_scores(samples: Sequence[Sample], splits: Mapping[str, int], shares: Mapping[str, NDArray[np.float64]]) -> list[Score]:

@@ -3,16 +3,17 @@
 Every figure they are chosen by comes from folds that the figure's regressor has not seen, and a regressor that gains nothing there is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingRegressor
 
 from stowplan_predictor.kernels.latencies import LearnedTable
-from stowplan_predictor.training.regressions import Recipe, Regressor, fit, to_model
+from stowplan_predictor.training import boosted_trees, regressions
+from stowplan_predictor.training.boosted_trees import Boosting
+from stowplan_predictor.training.regressions import Recipe
 
 NONE: Final = "none"
 LINEAR: Final = "linear"
@@ -21,13 +22,10 @@ KINDS: Final = (NONE, LINEAR, TREES)
 # A more complex kind must be better by this share: below it, the choice would be noise.
 _GAIN: Final = 0.02
 # Networks are hundreds and their families dozens: shallow trees with full leaves, or they learn families by heart.
-_ROUNDS: Final = 120
-_RATE: Final = 0.06
-_DEPTH: Final = 3
-_LEAF: Final = 12
+_BOOSTING: Final = Boosting(rounds=120, rate=0.05, leaves=6, least_rows=15, ridge=5.0, share=0.5)
 _PENALTY: Final = 30.0
-# What a correction says stays within these quantiles of what it was fitted to.
-_EDGE: Final = 0.01
+# Targets are held within these quantiles before anything is fitted (a few networks that are far off must not bend the rest), and so is what is said.
+_EDGE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +43,25 @@ class Rows:
         return Rows(self.numbers[keep], self.target[keep], self.weight[keep], self.fold[keep])
 
 
-def _fit(kind: str, rows: Rows) -> Regressor:
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+    model: Callable[[], bytes]
+    lower: float
+    upper: float
+
+    def of(self, numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.clip(self.predict(numbers), self.lower, self.upper)
+
+
+def _fit(kind: str, rows: Rows) -> _Fitted:
+    lower, upper = (float(value) for value in np.quantile(rows.target, [_EDGE, 1 - _EDGE]))
+    target = np.clip(rows.target, lower, upper)
     if kind == LINEAR:
-        return fit(Recipe("linear", quadratic=False, penalty=_PENALTY, trees=0), rows.numbers, rows.target, rows.weight)
-    columns = rows.numbers.shape[1]
-    offset = float(np.average(rows.target, weights=rows.weight))
-    leaf = min(_LEAF, max(2, len(rows.target) // 8))
-    # Least absolute deviations near the middle, so that a few networks that are far off do not bend the rest.
-    trees = GradientBoostingRegressor(
-        loss="huber", alpha=0.9, n_estimators=_ROUNDS, learning_rate=_RATE, max_depth=_DEPTH, min_samples_leaf=leaf, subsample=0.7, max_features=0.5,
-        init="zero", random_state=0,
-    )  # fmt: skip
-    trees.fit(rows.numbers, rows.target - offset, sample_weight=rows.weight)
-    return Regressor(np.zeros(columns), np.ones(columns), offset, np.zeros(columns), None, trees)
-
-
-def _predict(regressor: Regressor, rows: Rows, numbers: NDArray[np.float32]) -> NDArray[np.float64]:
-    lower, upper = np.quantile(rows.target, [_EDGE, 1 - _EDGE])
-    return np.clip(regressor.predict(numbers), lower, upper)
+        line = regressions.fit(Recipe("linear", quadratic=False, penalty=_PENALTY, trees=0), rows.numbers, target, rows.weight)
+        return _Fitted(line.predict, lambda: regressions.to_model(line), lower, upper)
+    trees = boosted_trees.fit(rows.numbers, target, rows.weight, _BOOSTING)
+    return _Fitted(trees.predict, lambda: boosted_trees.to_model(trees, rows.numbers.shape[1]), lower, upper)
 
 
 def held_out(kind: str, rows: Rows) -> NDArray[np.float64]:
@@ -73,21 +72,33 @@ def held_out(kind: str, rows: Rows) -> NDArray[np.float64]:
     for number in np.unique(rows.fold):
         own = rows.fold == number
         others = rows.only(~own)
-        found[own] = _predict(_fit(kind, others), others, rows.numbers[own])
+        found[own] = _fit(kind, others).of(rows.numbers[own])
     return found
 
 
-def choose(rows: Rows, kinds: Sequence[str] = KINDS) -> tuple[str, dict[str, float]]:
-    """The kind with the least absolute error on folds it has not seen, the simpler one where they are close; and the errors of all."""
-    errors = {kind: float(np.average(np.abs(rows.target - held_out(kind, rows)), weights=rows.weight)) for kind in kinds}
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which kind of regressor, and why."""
+
+    kind: str
+    errors: Mapping[str, float]
+    """Weighted mean absolute error on folds it has not seen, by kind."""
+    held_out: NDArray[np.float64]
+    """What the chosen kind says of each row, fitted on the other folds."""
+
+
+def choose(rows: Rows, kinds: Sequence[str] = KINDS) -> Choice:
+    """The kind with the least absolute error on folds it has not seen, the simpler one where they are close."""
+    guesses = {kind: held_out(kind, rows) for kind in kinds}
+    errors = {kind: float(np.average(np.abs(rows.target - guess), weights=rows.weight)) for kind, guess in guesses.items()}
     chosen = kinds[0]
     for kind in kinds[1:]:
         if errors[kind] < errors[chosen] * (1 - _GAIN):
             chosen = kind
-    return chosen, errors
+    return Choice(chosen, errors, guesses[chosen])
 
 
 def learned(kind: str, rows: Rows, file: str) -> tuple[LearnedTable, bytes]:
     """The regressor of all rows, as a bundle carries it."""
-    lower, upper = np.quantile(rows.target, [_EDGE, 1 - _EDGE])
-    return LearnedTable(file, float(lower), float(upper)), to_model(_fit(kind, rows))
+    fitted = _fit(kind, rows)
+    return LearnedTable(file, fitted.lower, fitted.upper), fitted.model()

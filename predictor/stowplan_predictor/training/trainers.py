@@ -1,39 +1,38 @@
-"""Trains the shipped bundle from committed data sets: `python -m stowplan_predictor.training.trainers`.
+"""Trains the served bundle from a committed data set: `stowplan train`, at most half an hour on two cores.
 
-Deterministic: the same data, code and library versions give the same bytes. Every figure in the manifest comes from families that the judged model did not
-see; the light models are judged by a model trained without their families, while the bundle itself learns from all but the light models.
+Every kernel system that may be served is fitted on each fold (units that `make rivals` shares, and that a run which was stopped finds again); the best on
+held-out families is chosen, whole networks are fitted on what those units say, and the chosen system is fitted once more on everything but the light models.
+Deterministic: the same data, code and library versions give the same bundle. Figures in the manifest come from models that did not see the judged families.
 """
 
 import argparse
-import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from stowplan_fleet import descriptors
-
-from stowplan_predictor.bundles.loading import COLOCATION, CPU_RUNTIME, DEVICES, KERNELS, NETWORKS, RESPONSE, load_bundle
-from stowplan_predictor.bundles.manifests import canonical, digest
+from stowplan_predictor.bundles.loading import COLOCATION, CPU_RUNTIME, DEVICES, NETWORKS, RESPONSE, load_bundle
+from stowplan_predictor.bundles.manifests import canonical
 from stowplan_predictor.bundles.writing import write_bundle
-from stowplan_predictor.kernels.regressors import KernelRegressors
-from stowplan_predictor.training import baselines, judgements, kernel_fits, load_fits, network_fits, pair_fits
-from stowplan_predictor.training.datasets import Dataset, read_dataset, read_splits
-from stowplan_predictor.training.network_fits import Case, Judged
-from stowplan_predictor.training.regressions import Recipe
-from stowplan_predictor.training.samples import Sample, Samples, samples
+from stowplan_predictor.errors import DatasetRefused
+from stowplan_predictor.kernels.intervals import LogInterval, conformal
+from stowplan_predictor.training import bundle_errors, judgements, kernel_models, kernel_systems, load_fits, network_fits, pair_fits, provenances
+from stowplan_predictor.training.folds import LIGHT, LIGHT_FOLD
+from stowplan_predictor.training.kernel_systems import STOWPLAN, SYSTEMS, UNITS
+from stowplan_predictor.training.network_cases import Case, Judged
+from stowplan_predictor.training.rivals import runners
+from stowplan_predictor.training.rivals.systems import Content
+from stowplan_predictor.training.rivals.units import Units, default_work
+from stowplan_predictor.training.rivals.worlds import World, read_world
+from stowplan_predictor.training.samples import Sample
 
 NAME: Final = "stowplan-cpu"
-_PACKAGE: Final = Path(__file__).resolve().parent.parent
-# Code that decides what a bundle holds: its digest tells by which sources it was made.
-_CODE: Final = ("graphs", "fusion", "kernels", "colocation", "response")
-_TRAINING_CODE: Final = ("samples", "regressions", "kernel_fits", "network_fits", "pair_fits", "load_fits", "baselines", "scores", "judgements", "trainers")
+_SHIPPED: Final = Path(__file__).resolve().parent.parent / "shipped" / CPU_RUNTIME
+# Kept beside the data set: how the errors fell while the served models learned, and what was chosen by which figures.
+CURVES: Final = "curves.json"
 
-Recipes = Mapping[str, tuple[Recipe, float]]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,149 +40,122 @@ class Trained:
     """Everything a bundle is written from."""
 
     files: Mapping[str, bytes]
+    models: Mapping[str, Any]
     errors: Mapping[str, Any]
+    curves: Mapping[str, Any]
 
 
-def code_digest() -> str:
-    """Digest of the sources that training and prediction run through."""
-    sources = sorted(path for folder in _CODE for path in (_PACKAGE / folder).rglob("*.py"))
-    sources += [_PACKAGE / "training" / f"{name}.py" for name in _TRAINING_CODE]
-    joined = b"".join(str(path.relative_to(_PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0" for path in sources)
-    return f"sha256:{hashlib.sha256(joined).hexdigest()}"
+def _absolute(judged: Sequence[Judged]) -> dict[str, LogInterval]:
+    """An interval in plain logarithms for each slice of whole cores: where pairs are too few, theirs is stretched from it."""
+    slices = {item.case.measured.slice_.millicores for item in judged if not item.case.measured.slice_.fractional}
+    return {
+        str(millicores): conformal([item.log_residual for item in judged if item.case.measured.slice_.millicores == millicores], network_fits.COVERAGE)
+        for millicores in sorted(slices)
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class Crossed:
-    """Every network judged by kernel regressors that never saw its family's fold."""
-
-    cases: Sequence[Case]
-    regressors: Mapping[int, KernelRegressors]
-    """By the fold they have not seen."""
-
-    @property
-    def known(self) -> list[Case]:
-        """Those that can be judged."""
-        return [case for case in self.cases if case.efficiencies is not None]
+def _final_kernels(system: str, samples: Sequence[Sample], seed: int) -> kernel_models.FittedKernels:
+    fits = [kernel_models.KERNEL_SYSTEMS[member](samples, seed) for member in kernel_models.BLENDS.get(system, (system,))]
+    return fits[0] if len(fits) == 1 else kernel_models.blend(fits)
 
 
-def _cross_fitted(train: Sequence[Sample], folds: Mapping[str, int], recipes: Recipes) -> Crossed:
-    found: list[Case] = []
-    regressors: dict[int, KernelRegressors] = {}
-    numbers = sorted({folds[sample.family] for sample in train})
-    parts = [kernel_fits.kernel_rows([sample for sample in train if folds[sample.family] != number]) for number in numbers]
-    for number, fit in zip(numbers, kernel_fits.fit_many(parts, recipes), strict=True):
-        regressors[number] = fit.regressors()
-        found += network_fits.cases([sample for sample in train if folds[sample.family] == number], folds, regressors[number])
-    return Crossed(found, regressors)
-
-
-def _judge_light(everyone: Samples, train: Sequence[Sample], folds: Mapping[str, int]) -> dict[str, Any]:
-    """The light models, by models that never saw their families."""
-    light = [sample for sample in everyone.networks.values() if sample.split == "light"]
-    families = {sample.family for sample in light}
-    strangers = [sample for sample in train if sample.family not in families]
-    # Which kind of regressor serves a kernel type is chosen without them as well.
-    recipes = kernel_fits.recipes_for(kernel_fits.kernel_rows(strangers), folds)
-    fit = kernel_fits.fit_kernels(kernel_fits.kernel_rows(strangers), recipes)
-    regressors = fit.regressors()
-    known = _cross_fitted(strangers, folds, recipes).known
-    table = network_fits.fit_networks(known, network_fits.held_out(known))
-    # One fold for all: they are judged together, by what was learned without any of them.
-    cases = network_fits.cases(light, dict.fromkeys(families, -1), regressors)
-    judged = [network_fits.predict(case, table) for case in cases if case.efficiencies is not None]
-    floor = baselines.flops_regression([*known, *cases])[len(known) :]
-    flops_ms = {(case.sample.name, case.slice): value for case, value in zip(cases, floor, strict=True)}
-    refused = {f"{case.sample.name} on {case.slice}": case.refusal for case in cases if case.efficiencies is None}
-    found = judgements.light(judged, refused, flops_ms)
-    held = [
-        interval.lower <= item.log_residual <= interval.upper
-        for item in judged
-        if (interval := table.intervals.get(str(item.case.measured.slice_.millicores))) is not None
-    ]
-    found["interval_coverage_percent"] = round(100 * float(np.mean(held)), 1) if held else None
-    return found
-
-
-def _kernel_errors(rows: kernel_fits.KernelRows, folds: Mapping[str, int], recipes: Recipes) -> dict[str, Any]:
-    predicted = {}
-    for name in sorted(set(rows.types) & recipes.keys()):
-        own = rows.only(rows.of_type(name))
-        predicted[name] = kernel_fits.judge(own, recipes[name][0], folds)
-    return judgements.kernels(rows, predicted, {name: recipes[name][0].name for name in predicted})
-
-
-def train(dataset: Dataset, device_json: bytes, folds: Mapping[str, int], say: Callable[[str], None]) -> Trained:
-    """Fits and judges every stage.
+def train(world: World, content: Content, say: Say) -> Trained:
+    """Chooses, fits and judges every stage.
 
     Raises:
         ValueError: the data set is too small for a stage.
     """
-    device = descriptors.read_device(device_json)
-    everyone = samples(dataset, device)
-    train_set = [sample for sample in everyone.networks.values() if sample.split != "light"]
-    say(f"{len(train_set)} networks to learn from, {len(everyone.networks) - len(train_set)} light models, {len(everyone.refused)} refused")
-    rows = kernel_fits.kernel_rows(train_set)
-    recipes = kernel_fits.recipes_for(rows, folds)
-    profiles = [item for sample in train_set for item in sample.measured.values() if item.kernel_ms is not None and not item.slice_.fractional]
-    agreeing = sum(item.profile_agrees for item in profiles)
-    say(f"{agreeing} of {len(profiles)} kernel profiles agree with the unprofiled run")
-    say(f"{len(rows.types)} kernels of {len(set(rows.types))} types, {len(recipes)} regressors")
-    crossed = _cross_fitted(train_set, folds, recipes)
-    known = crossed.known
-    say(f"{len(known)} of {len(crossed.cases)} cases judged by models that never saw their families")
-    held_out: list[Judged] = network_fits.held_out(known)
-    networks = network_fits.fit_networks(known, held_out)
+    device = world.samples.device
+    samples = [sample for sample in world.samples.networks.values() if sample.split != LIGHT]
+    known = kernel_systems.candidates(world, content)
+    errors = {name: kernel_systems.error_of([i for fold, items in judged.items() if fold != LIGHT_FOLD for i in items]) for name, (_, judged) in known.items()}
+    system = kernel_systems.best({name: item[1] for name, item in known.items()}, LIGHT_FOLD)
+    say("mean absolute log error on held-out families: " + ", ".join(f"{name} {error:.4f}" for name, error in sorted(errors.items())) + f"; served: {system}")
+    by_fold, judged = known[system]
+    held_out = [item for fold, items in judged.items() if fold != LIGHT_FOLD for item in items]
+    cases = [case for fold, some in by_fold.items() if fold != LIGHT_FOLD for case in some]
+    fit, scores = network_fits.with_reach(
+        network_fits.fit_networks(kernel_systems.judged_cases(cases), str(device.name)), samples, world.splits, held_out
+    )  # fmt: skip
+    fits = kernel_systems.fold_fits(world, by_fold)
+    models = {fold: item.model() for fold, item in fits.items()}
+    by_name = {(case.sample.name, case.slice): case for some in by_fold.values() for case in some}
 
     def alone(network: str, slice_: str) -> Judged | None:
-        sample = everyone.networks.get(network)
-        if sample is None or slice_ not in sample.measured:
-            return None
-        case = network_fits.case(sample, slice_, folds, crossed.regressors[folds[sample.family]])
-        return network_fits.predict(case, networks) if case.efficiencies is not None else None
+        case: Case | None = by_name.get((network, slice_))
+        return None if case is None or case.efficiencies is None else network_fits.predict(case, models[case.fold], str(device.name))
 
-    pair_fit = pair_fits.fit_pairs(pair_fits.pairs(dataset.pairs, alone, folds, device), networks.intervals)
-    response, load_cases = load_fits.fit_loads(dataset.loads, [row for row in dataset.networks if row.network in {s.name for s in train_set}])
-    say("co-location and response time fitted; judging")
-    fit = kernel_fits.fit_kernels(rows, recipes)
-    files = {
-        **fit.files,
-        KERNELS: canonical(asdict(fit.table)),
-        NETWORKS: canonical(asdict(networks)),
-        COLOCATION: canonical(asdict(pair_fit.table)),
-        RESPONSE: canonical(asdict(response)),
-        f"{DEVICES}/{device.name}.json": device_json,
-    }
-    errors = {
-        "profiles": {
-            "taken": len(profiles),
-            "used": agreeing,
-            "unmatched_percent": round(100 * sum(item.unmatched_ms for item in profiles) / sum(item.profiled_ms for item in profiles), 2),
+    folds = {**world.splits, **{sample.family: world.splits.get(sample.family, LIGHT_FOLD) for sample in world.samples.networks.values()}}
+    pair_fit = pair_fits.fit_pairs(pair_fits.pairs(world.dataset.pairs, alone, folds, device), _absolute(held_out))
+    trained = {sample.name for sample in samples}
+    response, load_cases = load_fits.fit_loads(world.dataset.loads, [row for row in world.dataset.networks if row.network in trained])
+    say(f"fitting {system} on {len(samples)} networks and isolated kernels")
+    kernels = _final_kernels(system, samples, world.seed)
+    shares = {item.case.sample.name: item.isolated.kernel_ms / item.isolated.kernel_ms.sum() for item in held_out if not item.case.measured.slice_.fractional}
+    return Trained(
+        files={
+            **kernels.files,
+            **fit.files,
+            NETWORKS: canonical(asdict(fit.table)),
+            COLOCATION: canonical(asdict(pair_fit.table)),
+            RESPONSE: canonical(asdict(response)),
+            f"{DEVICES}/{device.name}.json": (world.folder / "device.json").read_bytes(),
         },
-        "networks": judgements.networks(crossed.cases, held_out, everyone),
-        "light": _judge_light(everyone, train_set, folds),
-        "kernels": _kernel_errors(rows, folds, recipes),
-        "colocation": judgements.colocation(pair_fit),
-        "response": judgements.loads(load_cases, {name: row.family for name, row in dataset.structures.items()}),
-    }
-    return Trained(files, errors)
+        models={
+            "fusion": {"system": "rules"},
+            "kernels": {"system": system, "mean_absolute_log_error": {name: round(error, 5) for name, error in sorted(errors.items())}},
+            "networks": dict(fit.choices),
+        },
+        errors={
+            "profiles": bundle_errors.profiles(samples),
+            "networks": {
+                "held_out_families": bundle_errors.by_split(held_out),
+                "not_judged": bundle_errors.refusals(cases),
+                "refused": dict(world.samples.refused),
+            },
+            "light": {
+                "held_out_families": bundle_errors.by_split(judged.get(LIGHT_FOLD, ())),
+                "not_judged": bundle_errors.refusals(by_fold.get(LIGHT_FOLD, ())),
+            },
+            "out_of_distribution": bundle_errors.out_of_distribution(fit, samples, shares, scores),
+            "colocation": judgements.colocation(pair_fit),
+            "response": judgements.loads(load_cases, {name: row.family for name, row in world.dataset.structures.items()}),
+        },
+        curves={"kernels": {name: [round(float(value), 5) for value in curve] for name, curve in kernels.curves.items()}},
+    )
 
 
-def _provenance(folder: Path, dataset: Dataset) -> dict[str, Any]:
-    tables = sorted(path for path in folder.iterdir() if path.suffix in {".parquet", ".json"})
-    return {
-        "datasets": {dataset.device: {"measured": dict(dataset.provenance), "files": {path.name: digest(path.read_bytes()) for path in tables}}},
-        "code": code_digest(),
-        "versions": {name: version(name) for name in ("numpy", "onnx", "scikit-learn", "stowplan")},
-    }
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="stowplan train", description="Train a bundle from a measured data set, and judge it on families held out.")
+    parser.add_argument("--dataset", type=Path, help="a folder datasets/<device>; the only one under --datasets where not given")
+    parser.add_argument("--datasets", type=Path, default=Path("datasets"))
+    parser.add_argument("--output", type=Path, default=_SHIPPED, help="the bundle's folder (default: the one that the package ships)")
+    parser.add_argument("--work", type=Path, default=default_work(), help="where fitted units are kept, so that a run which was stopped goes on")
+    parser.add_argument("--minutes", type=float, default=25.0, help="begin no unit that is not expected to end within them (default 25)")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def _content(world: World, work: Path, minutes: float, say: Say) -> Content:
+    """Units of every candidate, fitted where they are missing; writes the predictions of the served recipe.
+
+    Raises:
+        DatasetRefused: a unit failed, or time ran out.
+    """
+    system = SYSTEMS[STOWPLAN]
+    plan = runners.Plan(world, Units(work), UNITS, [system], {kind: UNITS[kind].key(world) for kind in system.units})
+    missing = len(plan.open_units())
+    say(f"{missing} of {sum(len(UNITS[kind].folds(world)) for kind in system.units)} units are to be fitted")
+    outcome = runners.run(plan, minutes, say, lambda label: say(f"fitted {label}"), lambda: None)
+    if outcome.failed or outcome.left:
+        told = "; ".join(f"{name}: {reason}" for name, reason in sorted(outcome.failed.items())) or f"time ran out with {outcome.left} units left: run it again"
+        raise DatasetRefused(f"{world.folder}: {told}")
+    return {kind: {fold: plan.units.read(kind, plan.keys[kind], fold) for fold in UNITS[kind].folds(world)} for kind in system.units}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and writes a bundle; exit status 0 done, 1 the data cannot carry one."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", type=Path, help="a folder datasets/<device>; the only one under --datasets where not given")
-    parser.add_argument("--datasets", type=Path, default=Path("datasets"))
-    parser.add_argument("--output", type=Path, default=_PACKAGE / "shipped" / CPU_RUNTIME)
-    chosen = parser.parse_args(arguments)
+    chosen = _arguments(arguments)
 
     def say(text: str) -> None:
         sys.stderr.write(text + "\n")
@@ -192,13 +164,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(folders) != 1:
         say(f"{chosen.datasets}: {len(folders)} data sets; name one with --dataset")
         return 1
-    dataset = read_dataset(folders[0])
-    device_json = (folders[0] / "device.json").read_bytes()
-    trained = train(dataset, device_json, read_splits(chosen.datasets / "splits.json"), say)
-    label = write_bundle(chosen.output, name=NAME, runtime=CPU_RUNTIME, files=trained.files, provenance=_provenance(folders[0], dataset), errors=trained.errors)
+    try:
+        world = read_world(folders[0], chosen.seed)
+        say(f"{len(world.samples.networks)} networks and isolated kernels read, {len(world.samples.refused)} refused")
+        trained = train(world, _content(world, chosen.work, chosen.minutes, say), say)
+    except (DatasetRefused, ValueError) as error:
+        say(f"error: {error}")
+        return 1
+    label = write_bundle(
+        chosen.output,
+        name=NAME,
+        runtime=CPU_RUNTIME,
+        files=trained.files,
+        models=trained.models,
+        provenance=provenances.provenance(world),
+        errors=trained.errors,
+    )
+    (world.folder / CURVES).write_bytes(canonical({"bundle": label, **trained.curves}))
     bundle = load_bundle(chosen.output)
     say(f"{chosen.output}: {bundle.manifest.name}@{label}")
-    sys.stdout.write(json.dumps(trained.errors["light"]["all"], indent=2) + "\n")
+    zoo = trained.errors["networks"]["held_out_families"].get("zoo", {})
+    for name, figures in zoo.items():
+        sys.stdout.write(f"zoo on {name}: MAPE {figures['mape_percent']:.2f} %, within 10 % {figures['within_10_percent']:.1f} %\n")
     return 0
 
 

@@ -5,7 +5,6 @@ Exit codes: 0 all predictions are written, 75 (temporary failure) time ran out a
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.training.rivals import runners
 from stowplan_predictor.training.rivals.systems import SYSTEMS, UNITS
-from stowplan_predictor.training.rivals.units import Units
+from stowplan_predictor.training.rivals.units import Units, default_work
 from stowplan_predictor.training.rivals.worlds import World, read_world
 
 EXIT_DONE: Final = 0
@@ -30,13 +29,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing that is not expected to end within them (default 60)")
     parser.add_argument("--datasets", type=Path, default=Path("datasets"), help="where data sets lie (default ./datasets)")
     parser.add_argument("--device", default=None, help="whose data set; the only one where not given")
-    parser.add_argument("--work", type=Path, default=_default_work(), help="where units are kept")
+    parser.add_argument("--work", type=Path, default=default_work(), help="where units are kept")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
-
-
-def _default_work() -> Path:
-    return Path(os.environ.get("STOWPLAN_CACHE") or Path.home() / ".cache" / "stowplan") / "rivals"
 
 
 def _folder(datasets: Path, device: str | None) -> Path:

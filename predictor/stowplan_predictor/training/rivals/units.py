@@ -1,6 +1,7 @@
 """Units of work: one model fitted on one fold, kept on disk under a digest of everything it follows from, so that a run that was stopped goes on."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,11 @@ from pathlib import Path
 from stowplan_predictor.training.rivals.worlds import World
 
 PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def default_work() -> Path:
+    """Where units are kept unless told otherwise: `$STOWPLAN_CACHE/rivals`, else below the user's cache."""
+    return Path(os.environ.get("STOWPLAN_CACHE") or Path.home() / ".cache" / "stowplan") / "rivals"
 
 
 @dataclass(frozen=True, slots=True)
