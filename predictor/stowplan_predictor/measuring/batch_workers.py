@@ -6,23 +6,36 @@ kernel by kernel). Networks stay open side by side, so that visits to one lie se
 
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import onnxruntime
+
 from stowplan_predictor.errors import RuntimeRefused
 from stowplan_predictor.measuring import distributions, noises, references
-from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.measuring.workers import Measured
 
 # Seconds of visits between two looks at the machine: a look costs 60 ms, and what it says holds for about a second.
 _LOOK_EVERY_S: Final = 0.7
 # The first run after another network's meets cold caches; tiny networks need some more.
 _WARM_S: Final = 0.001
-# Threads of the session before spin on the second core for a while after its last run.
-_SETTLE_S: Final = 0.004
+# How often the host may place two cores anew until they are cores of their own.
+_TRIES: Final = 4
 _KEPT: Final = ("runs", "median_ms", "mean_ms", "p5_ms", "p25_ms", "cv")
+
+
+class _Pooled(Measured):
+    """A network that computes on the threads of the process: threads of forty sessions, each spinning for 40 ms after its last run, would slow each other."""
+
+    def _options(self) -> Any:  # noqa: ANN401 - the runtime's own
+        options = super()._options()
+        options.use_per_session_threads = False
+        # The pool decides; a count here would only be warned about.
+        options.intra_op_num_threads = options.inter_op_num_threads = 0
+        return options
 
 
 class Batch:
@@ -31,59 +44,76 @@ class Batch:
     def __init__(self) -> None:
         self._networks: dict[str, Measured] = {}
         self._referee: references.Referee | None = None
+        self._placement: references.Placement | None = None
 
     def open(self, *, name: str, model: str, cpus: list[int], threads: int) -> dict[str, Any]:
         """Opens one more network on whole cores, and runs it once."""
-        self._networks[name] = Measured(model=model, cpus=cpus, threads=threads, spinning=True, input_shapes={})
+        if not self._networks and threads > 1:
+            os.sched_setaffinity(0, cpus)
+            onnxruntime.set_global_thread_pool_sizes(threads, 1)
+        kind = _Pooled if threads > 1 else Measured
+        self._networks[name] = kind(model=model, cpus=cpus, threads=threads, spinning=True, input_shapes={})
         return {}
 
-    def visit(self, *, min_runs: int, min_s: float) -> dict[str, Any]:
-        """A short sample of every open network, in the order of opening."""
+    def visit(self, *, min_runs: int, min_s: float, placed_ms: float) -> dict[str, Any]:
+        """A short sample of every open network, in the order of opening; `placed_ms` is what the fixed product takes at most on cores of their own."""
         if not self._networks:
             raise RuntimeRefused("visit: nothing is open")
+        threads = next(iter(self._networks.values())).threads
+        self._referee = self._referee or references.Referee(threads, pooled=threads > 1)
+        if threads > 1:
+            self._placement = self._placement or references.Placement(threads, pooled=True)
         gc.collect()
         gc.disable()
         try:
-            return {"visits": self._visited(min_runs, min_s)}
+            return {"visits": self._visited(self._referee, min_runs, min_s, placed_ms)}
         finally:
             gc.enable()
 
-    def _visited(self, min_runs: int, min_s: float) -> list[dict[str, Any]]:
+    def _visited(self, referee: references.Referee, min_runs: int, min_s: float, placed_ms: float) -> list[dict[str, Any]]:
         visits: list[dict[str, Any]] = []
         waiting = list(self._networks)
-        before = self._look()
+        before = referee.look()
         while waiting:
             began, times, own_s = time.perf_counter(), noises.cpu_times(), time.process_time()
             fresh = []
             while waiting and time.perf_counter() - began < _LOOK_EVERY_S:
                 name = waiting.pop(0)
-                fresh.append({"name": name} | _sample(self._networks[name], min_runs, min_s))
+                placed = self._placed(placed_ms)
+                fresh.append({"name": name, "product_ms": placed} | _sample(self._networks[name], min_runs, min_s))
             noise = noises.noise_between(times, noises.cpu_times(), time.process_time() - own_s)
-            after = self._look()
-            around = {
-                "foreign_share": noise.foreign_share,
-                "steal_share": noise.steal_share,
-                "product_ms": max(before.product_ms, after.product_ms),
-                "copy_ms": max(before.copy_ms, after.copy_ms),
-            }
-            visits += [visit | around for visit in fresh]
+            after = referee.look()
+            visits += [
+                visit
+                | {
+                    "foreign_share": noise.foreign_share,
+                    "steal_share": noise.steal_share,
+                    "product_ms": visit["product_ms"] or max(before.product_ms, after.product_ms),
+                    "copy_ms": max(before.copy_ms, after.copy_ms),
+                }
+                for visit in fresh
+            ]
             before = after
         return visits
 
-    def _look(self) -> Reference:
-        if self._referee is None:
-            self._referee = references.Referee(next(iter(self._networks.values())).threads)
-        return self._referee.look()
+    def _placed(self, limit_ms: float) -> float:
+        """Waits, on several cores, until the host has placed them well, and returns the product's time; 0 on one core, which has nothing to be placed beside.
 
-    def profile(self, *, name: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        The threads of a network whose kernels are too small to be shared fall asleep meanwhile, and the host may place them badly when they wake.
+        """
+        if self._placement is None:
+            return 0.0
+        product_ms = self._placement.product_ms()
+        return product_ms if product_ms <= limit_ms else self._placement.settle(limit_ms, _TRIES)
+
+    def profile(self, *, name: str, placed_ms: float, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Kernel times of one open network, as `Measured.profile` takes them."""
+        self._placed(placed_ms)
         return self._networks[name].profile(**arguments)
 
 
 def _sample(network: Measured, min_runs: int, min_s: float) -> dict[str, Any]:
     """Durations of at least `min_runs` runs in a row that last at least `min_s`."""
-    if network.threads > 1:
-        time.sleep(_SETTLE_S)
     network.warm_up(1, _WARM_S)
     run, names, feeds, durations = network.session.run, network.outputs, network.feeds, []
     began = last = time.perf_counter()

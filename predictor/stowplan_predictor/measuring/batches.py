@@ -26,9 +26,9 @@ _WORKER: Final = "stowplan_predictor.measuring.batch_workers"
 class BatchRules:
     """How long networks are visited and profiled."""
 
-    rounds: int = 3
-    min_runs: int = 5
-    min_s: float = 0.04
+    rounds: int = 4
+    min_runs: int = 4
+    min_s: float = 0.03
     profile_runs: int = 20
     profile_s: float = 0.05
     """A profile lasts as long as its runs, and at least this."""
@@ -130,10 +130,11 @@ def measure_batch(
         for name, model in models:
             _open(worker, name, model, scratch, threads)
         visits: list[Visit] = []
+        placed_ms = references.MAX_PLACED_SLOWDOWN * best.product_ms
         for repeat in range(rules.rounds):
-            answer = worker.ask("visit", timeout_s=600, min_runs=rules.min_runs, min_s=rules.min_s)
+            answer = worker.ask("visit", timeout_s=600, min_runs=rules.min_runs, min_s=rules.min_s, placed_ms=placed_ms)
             visits += [_visit(taken, repeat, best) for taken in answer["visits"]]
-        found = {name: _profile(worker, name, scratch, rules) for name in sorted(profiled)}
+        found = {name: _profile(worker, name, scratch, rules, placed_ms) for name in sorted(profiled)}
     return BatchMeasurement(threads, tuple(visits), found)
 
 
@@ -152,7 +153,7 @@ def _visit(taken: dict[str, Any], repeat: int, best: Reference) -> Visit:
     return Visit(repeat=repeat, product_slowdown=product, copy_slowdown=copy, measured_at=processes.now_utc(), **fields)
 
 
-def _profile(worker: processes.Worker, name: str, scratch: Path, rules: BatchRules) -> Profile:
-    summary = worker.ask("profile", timeout_s=180, name=name, folder=str(scratch), runs=rules.profile_runs, max_s=rules.profile_s)
+def _profile(worker: processes.Worker, name: str, scratch: Path, rules: BatchRules, placed_ms: float) -> Profile:
+    summary = worker.ask("profile", timeout_s=180, name=name, placed_ms=placed_ms, folder=str(scratch), runs=rules.profile_runs, max_s=rules.profile_s)
     optimized = structures.strip_weights((scratch / "optimized.onnx").read_bytes())
     return Profile(profiles.kernel_times(summary, onnx.load_model_from_string(optimized)), optimized)

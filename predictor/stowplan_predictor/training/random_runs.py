@@ -20,8 +20,8 @@ TASK: Final = "randoms"
 COUNTS: Final = {"fnn": 3040, "cnn": 1520}
 # Seeds of one process: a multiple of the configurations would repeat them in step, and this many stay within some two gigabytes.
 CHUNK: Final = 40
-# One chunk in this many is also measured on two cores.
-_SECOND_SLICE: Final = ("cpu:2", 3)
+# One chunk in this many is also measured on two cores, where each visit must wait until the host gives them room.
+_SECOND_SLICE: Final = ("cpu:2", 4)
 # One network in this many is profiled, by runs of seeds as long as there are configurations, so that each configuration has its part.
 _PROFILED: Final = {"fnn": 10, "cnn": 3}
 _WAIT_S: Final = 1800.0
@@ -110,9 +110,10 @@ def _rows(kind: str, part: str, seeds: Mapping[str, int], digests: Mapping[int, 
 
 
 def kernel_rows(part: str, measured: BatchMeasurement) -> list[Any]:
-    """One row a kernel that the runtime ran, of every network profiled."""
+    """One row a kernel that the runtime ran, of every network profiled, next to the last visits."""
+    last = max(visit.repeat for visit in measured.visits)
     return [
-        KernelRow(name, part, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, k.median_us, k.p25_us, k.p75_us, k.runs)
+        KernelRow(name, part, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, k.median_us, k.p25_us, k.p75_us, k.runs, last)
         for name, profile in measured.profiles.items()
         for k in profile.kernels
     ]
