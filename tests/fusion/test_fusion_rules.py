@@ -1,6 +1,7 @@
 """Each fusion that ONNX Runtime does on CPU is done by our rules, and each that it does not is left alone."""
 
 import pytest
+from stowplan_predictor.fusion import layouts
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.fusion.rules import fuse
 from stowplan_predictor.graphs.opgraphs import OpGraph
@@ -262,13 +263,72 @@ def test_slices_that_cut_a_tensor_up_are_one_split() -> None:
 
 
 def test_what_changes_nothing_belongs_to_what_feeds_it() -> None:
-    """Identity, dropout, casts to the same type and whole slices run no kernel, and fusions see past them."""
+    """Identity, dropout, casts to the same type and expansions to the same shape run no kernel, and fusions see past them."""
     make = GraphMaker()
     conv = make.op("Identity", make.conv(make.input(1, 16, 8, 8), 16))
     cast = make.op("Cast", make.op("Dropout", conv))
-    make.op("Relu", make.op("Slice", cast, make.parameter(1)))
+    make.op("Relu", make.op("Expand", cast, make.parameter(1)))
 
-    assert shapes(make.graph()) == ["Conv+Identity+Dropout+Cast+Slice+Relu"]
+    assert shapes(make.graph()) == ["Conv+Identity+Dropout+Cast+Expand+Relu"]
+
+
+def test_copies_of_the_whole_run() -> None:
+    """A slice or a pad that keeps everything, or a concatenation of one tensor, is a copy that the runtime makes."""
+    make = GraphMaker()
+    start = make.op("Sqrt", make.input(1, 16, 8, 8))
+    make.op("Concat", make.op("Pad", make.op("Slice", start, make.parameter(1)), make.parameter(8)), attributes={"axis": 1})
+
+    assert shapes(make.graph()) == ["Sqrt", "Slice", "Pad", "Concat"]
+
+
+def test_pads_melt_into_convolutions_only_where_their_value_is_known() -> None:
+    """A constant pad value, or none mentioned, lets a convolution pad by itself; an empty name in its place does not."""
+    for extra, expected in (((), ["Pad+Conv"]), (("",), ["Pad", "Conv"])):
+        make = GraphMaker()
+        make.conv(make.op("Pad", make.input(1, 16, 8, 8), make.parameter(8), *extra, shape=(1, 16, 10, 10)), 16)
+
+        assert shapes(make.graph()) == expected
+
+
+def test_transposes_melt_into_products_unless_another_one_reaches_them() -> None:
+    """A swap of the last two dimensions is a flag of the product, but not where an earlier transpose is moved up to it and the two become another one."""
+    for between, expected in (("Sqrt", ["Transpose", "Sqrt", "Transpose+MatMul"]), ("Softmax", ["Transpose", "Softmax", "Transpose", "MatMul"])):
+        make = GraphMaker()
+        other = make.input(1, 8, 8, 8)
+        start = make.op(between, make.op("Transpose", make.input(1, 8, 8, 8), attributes={"perm": (0, 2, 1, 3)}))
+        make.matmul(other, make.op("Transpose", start, attributes={"perm": (0, 1, 3, 2)}))
+
+        assert shapes(make.graph()) == expected
+
+
+def test_gelus_and_enlargements_keep_blocks() -> None:
+    """Behind a Gelu, or an enlargement by whole factors that copies elements, a residual still melts into a convolution of the blocked layout."""
+    make = GraphMaker()
+    start = gelu(make, make.conv(make.input(1, 16, 8, 8), 16))
+    make.op("Add", make.conv(start, 16), start)
+
+    assert shapes(make.graph())[-1] == "Conv+Add"
+    for factors, expected in ((3, "Conv+Add"), (4, "Add")):
+        make = GraphMaker()
+        small = make.conv(make.input(1, 16, 8, 8), 16)
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        operands = ["", make.parameter(4), make.parameter(4)][: factors - 1]
+        large = make.op("Resize", small, *operands, shape=(1, 16, 16, 16), attributes=how)
+        make.op("Add", make.conv(make.input(1, 16, 16, 16), 16), large)
+
+        assert shapes(make.graph())[-1] == expected
+
+
+def test_narrower_blocks_without_avx512() -> None:
+    """Groups of eight channels fill a block where the machine has no AVX-512, and a residual melts in; with it, they do not."""
+    assert (layouts.channel_block(("avx2", "avx512f")), layouts.channel_block(("avx", "avx2"))) == (16, 8)
+    make = GraphMaker()
+    source = make.op("Relu", make.conv(make.input(1, 16, 8, 8), 16))
+    make.op("Sum", make.conv(source, 16, group=2), source)
+    graph = make.graph()
+
+    assert [len(kernel.operators) for kernel in fuse(graph, 8)] == [2, 2]
+    assert [len(kernel.operators) for kernel in fuse(graph, 16)] == [2, 1, 1]
 
 
 def test_a_cast_to_another_type_is_work() -> None:

@@ -199,10 +199,14 @@ def _all_inside(flow: Flow, group: Group, name: str) -> bool:
 
 
 def split_siblings(flow: Flow) -> None:
-    """GatherSliceToSplitFusion: slices (or single gathers) that cut one tensor into disjoint parts along one axis are one Split."""
+    """GatherSliceToSplitFusion: slices (or single gathers) that cut one tensor into disjoint parts along one axis are one Split.
+
+    The tensor must be the only result of its producer; where its reach is not a constant in the file (unknown here), the runtime leaves a slice alone.
+    """
     for name, readers in list(flow.readers.items()):
-        cuts = [flow.graph.operators[index] for index in readers]
-        if len(cuts) < 2 or name in flow.outputs or flow.parameter(name) or any(op.op_type not in {"Slice", "Gather"} for op in cuts):
+        cuts = [op for index in readers if (op := flow.graph.operators[index]).op_type in {"Slice", "Gather"} and flow.inputs(op)[0] == name]
+        producer = flow.producer(name)
+        if len(cuts) < 2 or flow.parameter(name) or (producer is not None and len(producer.outputs) > 1) or not all(flow.single(op) for op in cuts):
             continue
         whole = flow.shape(name)
         parts = [_cut(flow, op, whole) for op in cuts]

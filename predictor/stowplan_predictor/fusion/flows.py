@@ -11,10 +11,6 @@ from stowplan_predictor.graphs.opgraphs import Operator, OpGraph
 # Operators with sub-graphs (not kept in `OpGraph`) or chance in them: two of them are never the same computation.
 _NEVER_EQUAL = frozenset({"If", "Loop", "Scan", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"})
 
-# Operators that change nothing where they have one input, or where the shape stays.
-_SAME_WHEN_ALONE = frozenset({"Concat", "Sum", "Max", "Min", "Mean"})
-_SAME_WHEN_WHOLE = frozenset({"Slice", "Pad", "Expand"})
-
 
 @dataclass(slots=True)
 class Group:
@@ -138,8 +134,8 @@ class Flow:
 def eliminated(graph: OpGraph, op: Operator) -> bool:
     """True for an operator that the runtime removes because it changes nothing.
 
-    The rules are ONNX Runtime's: identity, dropout in inference, a cast to its own type, a slice, pad or expand that keeps the whole,
-    and an addition of nothing (`EliminateIdentity`, `EliminateDropout`, `CastElimination`, `EliminateSlice`, `NoopElimination`, ...).
+    The rules are ONNX Runtime's: identity, dropout in inference, a cast to its own type, an expansion to its own shape (`EliminateIdentity`,
+    `EliminateDropout`, `CastElimination`, `ExpandElimination`). A slice or pad of the whole, or a concatenation of one, runs and copies.
     """
     if op.domain not in {"", "ai.onnx"} or not op.inputs or not op.inputs[0] or not op.outputs[0]:
         return False
@@ -147,8 +143,6 @@ def eliminated(graph: OpGraph, op: Operator) -> bool:
     masks_read = any(name in graph.consumers or name in graph.outputs for name in op.outputs[1:])
     if masks_read or source.parameter or (op.inputs[0] in graph.inputs and op.outputs[0] in graph.outputs):
         return False
-    if op.op_type in _SAME_WHEN_ALONE:
-        return len(op.inputs) == 1 and source.shape == target.shape
-    if op.op_type in _SAME_WHEN_WHOLE:
+    if op.op_type == "Expand":
         return source.shape == target.shape
     return op.op_type in {"Identity", "Dropout"} or (op.op_type == "Cast" and source.dtype == target.dtype)

@@ -23,7 +23,7 @@ _BLOCKED_OWN: Final = re.compile(r"(?:_bn|_mul)_nchwc(?:_token_\d+)?$")
 # Nodes that the runtime inserts around others.
 _INSERTED: Final = frozenset({"ReorderInput", "ReorderOutput"})
 # Nodes that it also inserts: where the tensor they write was computed by an operator of another type, they only move it.
-_MOVERS: Final = _INSERTED | {"Transpose", "Reshape", "Cast", "Identity"}
+_MOVERS: Final = _INSERTED | {"Transpose", "Reshape", "Squeeze", "Cast", "Identity"}
 
 
 class Matching:
@@ -87,8 +87,9 @@ class Matching:
     def _note(self, position: int, operator: int | None, tensors: list[str]) -> None:
         if operator is not None:
             self._found[position] = operator
-            self._ends[position] = tensors
-            self.written.update(tensors)
+            # A node behind which an eliminated operator stood may have taken over that one's name.
+            self._ends[position] = [name for name in map(self.flow.resolve, tensors) if name in self.graph.producers]
+            self.written.update(tensors, self._ends[position])
 
     def _operator(self, node: onnx.NodeProto) -> tuple[int | None, list[str]]:
         """The operator that a node does the work of, and which tensors it writes."""
@@ -96,6 +97,8 @@ class Matching:
             start = _BLOCKED.sub("", node.name)
             if start in self.graph.producers and start != node.name:
                 return self._blocked(node, start)
+        if node.name.endswith("GatherSliceToSplitFusion"):
+            return self._split(node)
         known = [name for name in node.output if name in self.graph.producers]
         named = self._named(node.name)
         if known:
@@ -105,6 +108,15 @@ class Matching:
         if node.name.endswith("MatMulAddFusion"):
             return named, [self._next(self.graph.operators[named].outputs[0], frozenset({"Add"}))]
         return named, [name for name in self.graph.operators[named].outputs if name]
+
+    def _split(self, node: onnx.NodeProto) -> tuple[int | None, list[str]]:
+        """A split that took the place of the slices and gathers of one tensor."""
+        named = self._named(node.name)
+        if named is None:
+            return None, []
+        cut = self.flow.inputs(self.graph.operators[named])[0]
+        siblings = [self.graph.operators[index] for index in self.flow.readers[cut]]
+        return named, [op.outputs[0] for op in siblings if op.op_type in {"Slice", "Gather"} and self.flow.inputs(op)[0] == cut]
 
     def _blocked(self, node: onnx.NodeProto, tensor: str) -> tuple[int, list[str]]:
         """A node of the blocked layout: it starts with the operator that wrote `tensor`, and may have taken an addition and an activation since."""
