@@ -1,8 +1,7 @@
-"""What kernels ask of any device: plain numbers per kernel, taken from the graph once and kept instead of it."""
+"""What kernels ask of any device: plain numbers per kernel and the insides of kernels, taken from the graph once and kept instead of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
+from dataclasses import astuple, dataclass
 from typing import Final
 
 import numpy as np
@@ -10,17 +9,27 @@ from numpy.typing import NDArray
 
 from stowplan_predictor.fusion import kernel_names
 from stowplan_predictor.fusion.fused_kernels import Kernel, KernelType
-from stowplan_predictor.graphs.opgraphs import Operator, OpGraph
+from stowplan_predictor.graphs.opgraphs import OpGraph
+from stowplan_predictor.kernels.geometries import geometry
+from stowplan_predictor.kernels.layouts import Layout, kernel_layouts
+from stowplan_predictor.kernels.subgraphs import SubGraphs, subgraphs
 
 Matrix = NDArray[np.float64]
 
-# Columns of `Workloads.numbers`. A kernel is seen as `groups` products of an m x k with a k x n matrix, which is what convolutions, matrix products
-# and (with k = 1, or the reduced length) element-wise kernels and reductions come down to.
+# Channels in a block where the machine has AVX-512, as the machines measured so far do.
+CHANNEL_BLOCK: Final = 16
+# Columns of `Workloads.numbers`: costs, the fields of `Geometry`, then how the kernel stands among the others.
 COLUMNS: Final = (
-    "flops", "input_bytes", "output_bytes", "parameter_bytes", "m", "n", "k", "groups", "window", "stride", "operators", "inputs", "item_bytes",
-    "chunk",
+    "flops", "input_bytes", "output_bytes", "parameter_bytes", "operators", "inputs", "outputs", "item_bytes", "transcendentals", "constant_right",
+    "turns", "leaves",
+    "m", "n", "k", "groups", "batch", "window", "stride", "dilation", "width", "steps", "chunk", "run", "inner", "axes", "mode",
+    "blocked", "plain_input", "reorder_in_bytes", "reorder_out_bytes", "reuse_bytes", "network_bytes",
 )  # fmt: skip
 _AT: Final = {name: position for position, name in enumerate(COLUMNS)}
+# Operators that compute an exponential or the like for each element: tens of operations where others take one.
+_TRANSCENDENTAL: Final = frozenset(
+    {"Exp", "Erf", "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Log", "Pow", "Softplus", "Elu", "Selu", "Mish", "Sin", "Cos", "Gelu", "QuickGelu", "FastGelu"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,7 @@ class Workloads:
     """What a person calls each kernel."""
     numbers: Matrix
     """(kernels, len(COLUMNS))."""
+    subgraphs: SubGraphs
 
     def column(self, name: str) -> NDArray[np.float64]:
         """One number of every kernel."""
@@ -43,57 +53,57 @@ class Workloads:
         return self.column("input_bytes") + self.column("output_bytes") + self.column("parameter_bytes")
 
 
-def _integers(operator: Operator, name: str) -> tuple[int, ...]:
-    value = operator.attributes.get(name)
-    return tuple(item for item in value if isinstance(item, int)) if isinstance(value, tuple) else ()
+def _reuse_bytes(graph: OpGraph, kernels: Sequence[Kernel]) -> list[int]:
+    """What was touched since the oldest input of each kernel was written: beyond a cache's size, it has to come from farther away."""
+    home = {operator: kernel.index for kernel in kernels for operator in kernel.operators}
+    touched, found = [0], []
+    for kernel in kernels:
+        writers = [home[graph.producers[name]] if name in graph.producers else -1 for name in kernel.inputs]
+        found.append(touched[-1] - touched[min(writers) + 1] + kernel.input_bytes if writers else 0)
+        touched.append(touched[-1] + kernel.bytes)
+    return found
 
 
-def _chunk(anchor: Operator, output: tuple[int, ...], columns: int) -> int:
-    """Elements that lie together in memory and are worked on together: what a transpose leaves in place, what lies behind an axis, else a row."""
-    permutation = _integers(anchor, "perm")
-    if anchor.op_type == "Transpose" and len(permutation) == len(output):
-        kept = 0
-        while kept < len(output) and permutation[-1 - kept] == len(output) - 1 - kept:
-            kept += 1
-        return prod(output[len(output) - kept :])
-    axis = anchor.attributes.get("axis")
-    if isinstance(axis, int) and -len(output) <= axis < len(output):
-        return prod(output[axis:]) if axis >= 0 else prod(output[len(output) + axis :])
-    return columns
-
-
-def _numbers(graph: OpGraph, kernel: Kernel) -> tuple[float, ...]:
+def _numbers(graph: OpGraph, kernel: Kernel, layout: Layout, reuse_bytes: int, network_bytes: int) -> tuple[float, ...]:
     anchor = graph.operators[kernel.anchor]
-    output = graph.tensors[next(name for name in anchor.outputs if name)]
-    elements = max(1, output.elements)
-    # Channels of convolutions and poolings are the second dimension (ONNX is channels-first); columns of everything else are the last.
-    spatial = "Conv" in anchor.op_type or "Pool" in anchor.op_type
-    columns = output.shape[1] if spatial and len(output.shape) > 2 else (output.shape[-1] if output.shape else 1)
-    weight = graph.tensors.get(anchor.inputs[1]) if "Conv" in anchor.op_type and len(anchor.inputs) > 1 else None
-    window = _integers(anchor, "kernel_shape") or (weight.shape[2:] if weight is not None else ())
-    group = anchor.attributes.get("group", 1)
+    inside = [graph.operators[index] for index in kernel.operators]
+    second = graph.tensors.get(anchor.inputs[1]) if len(anchor.inputs) > 1 else None
     return (
         kernel.flops,
         kernel.input_bytes,
         kernel.output_bytes,
         kernel.parameter_bytes,
-        elements / max(1, columns),
-        columns,
-        anchor.flops / (2 * elements),
-        group if isinstance(group, int) else 1,
-        prod(window),
-        prod(_integers(anchor, "strides")),
         len(kernel.operators),
         len(kernel.inputs),
-        output.item_bytes,
-        _chunk(anchor, output.shape, columns),
+        len(kernel.outputs),
+        graph.tensors[next(name for name in anchor.outputs if name)].item_bytes,
+        sum(graph.tensors[op.outputs[0]].elements for op in inside if op.op_type in _TRANSCENDENTAL and op.outputs[0]),
+        float(second is not None and second.parameter),
+        sum(op.op_type == "Transpose" for op in inside if op is not anchor),
+        float(any(name in graph.outputs for name in kernel.outputs)),
+        *astuple(geometry(graph, anchor)),
+        float(layout.blocked),
+        float(layout.plain_input),
+        layout.reorder_in_bytes,
+        layout.reorder_out_bytes,
+        reuse_bytes,
+        network_bytes,
     )
 
 
-def workloads(graph: OpGraph, kernels: Sequence[Kernel]) -> Workloads:
-    """The numbers of every kernel of a graph."""
+def workloads(graph: OpGraph, kernels: Sequence[Kernel], channel_block: int = CHANNEL_BLOCK) -> Workloads:
+    """The numbers and the insides of every kernel of a graph.
+
+    Args:
+        graph: its operators.
+        kernels: a partition of them, in topological order.
+        channel_block: channels in a block on the machine that runs it.
+    """
+    network_bytes = graph.parameter_bytes + max((kernel.input_bytes + kernel.output_bytes for kernel in kernels), default=0)
+    parts = zip(kernels, kernel_layouts(graph, kernels, channel_block), _reuse_bytes(graph, kernels), strict=True)
     return Workloads(
         types=tuple(kernel.type for kernel in kernels),
         names=tuple(kernel_names.kernel_name(graph, kernel) for kernel in kernels),
-        numbers=np.array([_numbers(graph, kernel) for kernel in kernels], dtype=np.float64).reshape(len(kernels), len(COLUMNS)),
+        numbers=np.array([_numbers(graph, *part, network_bytes) for part in parts], dtype=np.float64).reshape(len(kernels), len(COLUMNS)),
+        subgraphs=subgraphs(graph, kernels),
     )

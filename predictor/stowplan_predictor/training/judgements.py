@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stowplan_predictor.training import baselines
-from stowplan_predictor.training.kernel_fits import KernelRows
+from stowplan_predictor.training.kernel_rows import KernelRows
 from stowplan_predictor.training.load_fits import LoadCase
 from stowplan_predictor.training.network_cases import Case, Judged, coverage
 from stowplan_predictor.training.pair_fits import PairFit

@@ -1,21 +1,19 @@
 """Regressors that can be written as small ONNX graphs: ridge on features or their products, and gradient-boosted trees on what that leaves over."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from sklearn.ensemble import GradientBoostingRegressor
+from onnx import helper, numpy_helper
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 
-Matrix = NDArray[np.float64]
+from stowplan_predictor.training import boosted_trees
+from stowplan_predictor.training.boosted_trees import Boosting
+from stowplan_predictor.training.tree_files import constant, regressor_file, trees_node
 
-_OPSET: Final = 17
-_ML_OPSET: Final = 3
-# What ONNX Runtime 1.23, the oldest we serve with, reads.
-_IR_VERSION: Final = 10
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,8 @@ class Recipe:
 
 RECIPES: Final = (
     Recipe("linear", quadratic=False, penalty=3.0, trees=0),
-    Recipe("quadratic", quadratic=True, penalty=100.0, trees=0),
-    Recipe("trees", quadratic=False, penalty=np.inf, trees=100),
-    Recipe("linear-trees", quadratic=False, penalty=3.0, trees=60),
+    Recipe("trees", quadratic=False, penalty=np.inf, trees=80),
+    Recipe("linear-trees", quadratic=False, penalty=30.0, trees=60),
 )
 
 
@@ -50,7 +47,7 @@ class Regressor:
     """(columns,)"""
     products: Matrix | None
     """(columns, columns), upper triangular."""
-    trees: GradientBoostingRegressor | None
+    trees: HistGradientBoostingRegressor | None
 
     def predict(self, features: NDArray[np.float32]) -> Matrix:
         """One value a row."""
@@ -77,8 +74,8 @@ def _ridge(design: Matrix, target: Matrix, weight: Matrix, penalty: float) -> Ma
     return np.asarray(np.linalg.solve(gram, left.T @ (target * root[:, 0])), dtype=np.float64)
 
 
-def fit(recipe: Recipe, features: NDArray[np.float32], target: Matrix, weight: Matrix) -> Regressor:
-    """Fits a regressor; the same data gives the same regressor."""
+def fit(recipe: Recipe, features: NDArray[np.float32], target: Matrix, weight: Matrix, seed: int = 0) -> Regressor:
+    """Fits a regressor; the same data and seed give the same regressor."""
     columns = features.shape[1]
     weight = weight / weight.mean()
     values = features.astype(np.float64)
@@ -100,52 +97,16 @@ def fit(recipe: Recipe, features: NDArray[np.float32], target: Matrix, weight: M
     base = Regressor(center, scale, offset, weights, products, None)
     if not recipe.trees:
         return base
-    trees = GradientBoostingRegressor(
-        n_estimators=recipe.trees, learning_rate=0.12, max_depth=4, min_samples_leaf=6, subsample=0.7, max_features=0.5, init="zero", random_state=0
-    )
-    trees.fit(features, target - base.predict(features), sample_weight=weight)
+    boosting = Boosting(rounds=recipe.trees, rate=0.1, leaves=16, least_rows=6)
+    trees = boosted_trees.fit(features, target - base.predict(features), weight, boosting, seed)
     return Regressor(center, scale, offset, weights, products, trees)
-
-
-def _tensor(name: str, values: Any) -> onnx.TensorProto:  # noqa: ANN401 - whatever NumPy takes
-    return numpy_helper.from_array(np.asarray(values, dtype=np.float32), name)
-
-
-def _below(threshold: float) -> float:
-    """The largest single-precision number not above `threshold`: `x <= threshold` stays the same for single-precision x."""
-    rounded = np.float32(threshold)
-    return float(rounded if rounded <= threshold else np.nextafter(rounded, np.float32(-np.inf)))
-
-
-def _trees_node(trees: GradientBoostingRegressor) -> onnx.NodeProto:
-    """Boosted trees as one TreeEnsembleRegressor, from `features` to `boosted`. (skl2onnx 1.20 cannot write what scikit-learn 1.9 and onnx 1.23 make.)"""
-    nodes: dict[str, list[Any]] = {key: [] for key in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")}
-    targets: dict[str, list[Any]] = {key: [] for key in ("treeids", "nodeids", "weights")}
-    for number, estimator in enumerate(trees.estimators_[:, 0]):
-        tree = estimator.tree_
-        for node in range(tree.node_count):
-            leaf = tree.children_left[node] < 0
-            nodes["treeids"].append(number)
-            nodes["nodeids"].append(node)
-            nodes["featureids"].append(0 if leaf else int(tree.feature[node]))
-            nodes["values"].append(0.0 if leaf else _below(float(tree.threshold[node])))
-            nodes["modes"].append("LEAF" if leaf else "BRANCH_LEQ")
-            nodes["truenodeids"].append(0 if leaf else int(tree.children_left[node]))
-            nodes["falsenodeids"].append(0 if leaf else int(tree.children_right[node]))
-            if leaf:
-                targets["treeids"].append(number)
-                targets["nodeids"].append(node)
-                targets["weights"].append(float(trees.learning_rate * tree.value[node, 0, 0]))
-    attributes: dict[str, Any] = {f"nodes_{key}": values for key, values in nodes.items()} | {f"target_{key}": values for key, values in targets.items()}
-    attributes["target_ids"] = [0] * len(targets["weights"])
-    return helper.make_node("TreeEnsembleRegressor", ["features"], ["boosted"], domain="ai.onnx.ml", n_targets=1, **attributes)
 
 
 def to_model(regressor: Regressor) -> bytes:
     """The regressor as an ONNX file: `features` (n, columns) float32 to `log_ratio` (n, 1) float32."""
     columns = len(regressor.center)
-    constants = [_tensor("center", regressor.center), _tensor("scale", regressor.scale), _tensor("offset", [regressor.offset])]
-    constants.append(_tensor("weights", regressor.weights[:, None]))
+    constants = [constant("center", regressor.center), constant("scale", regressor.scale), constant("offset", [regressor.offset])]
+    constants.append(constant("weights", regressor.weights[:, None]))
     nodes = [
         helper.make_node("Sub", ["features", "center"], ["centered"]),
         helper.make_node("Div", ["centered", "scale"], ["x"]),
@@ -153,7 +114,7 @@ def to_model(regressor: Regressor) -> bytes:
     ]
     result = "linear"
     if regressor.products is not None:
-        constants += [_tensor("products", regressor.products), numpy_helper.from_array(np.array([1], dtype=np.int64), "axis")]
+        constants += [constant("products", regressor.products), numpy_helper.from_array(np.array([1], dtype=np.int64), "axis")]
         nodes += [
             helper.make_node("MatMul", ["x", "products"], ["mixed"]),
             helper.make_node("Mul", ["mixed", "x"], ["squared"]),
@@ -162,18 +123,10 @@ def to_model(regressor: Regressor) -> bytes:
         ]
         result = "quadratic"
     if regressor.trees is not None:
-        nodes.append(_trees_node(regressor.trees))
+        constants.append(constant("baseline", [boosted_trees.baseline_of(regressor.trees)]))
+        nodes.append(trees_node(list(boosted_trees.trees_of(regressor.trees)), "features", "grown"))
+        nodes.append(helper.make_node("Add", ["grown", "baseline"], ["boosted"]))
         nodes.append(helper.make_node("Add", [result, "boosted"], ["total"]))
         result = "total"
     nodes.append(helper.make_node("Identity", [result], ["log_ratio"]))
-    graph = helper.make_graph(
-        nodes,
-        "log_ratio",
-        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, columns])],
-        [helper.make_tensor_value_info("log_ratio", TensorProto.FLOAT, [None, 1])],
-        constants,
-    )
-    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="stowplan")
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    return regressor_file(nodes, constants, columns)

@@ -1,0 +1,193 @@
+"""Geometries: the lengths and counts inside a kernel's main operator that decide how well a CPU runs it.
+
+Everything is read off shapes and attributes. A kernel is seen as `groups` products of an m x k with a k x n matrix, which is what convolutions, matrix
+products and (with k = 1, or the reduced length) element-wise kernels and reductions come down to; windows, runs and moves are beside it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import Final
+
+from stowplan_predictor.graphs.opgraphs import Operator, OpGraph, Tensor
+
+Shape = tuple[int, ...]
+
+# Output positions that MLAS's blocked convolution works on at once (`ProcessOutputCountN` of its AVX2 and AVX-512 kernels); those at the edge,
+# whose window leaves the image, it takes one by one.
+_AT_ONCE: Final = 6
+_MODES: Final[Mapping[str, int]] = {"nearest": 1, "linear": 2, "cubic": 3, "constant": 1, "reflect": 2, "edge": 3}
+_REDUCTIONS: Final = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd", "ReduceSumSquare", "ReduceLogSumExp", "ArgMax", "ArgMin")
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Counts, 1 where one does not apply."""
+
+    m: float
+    """Rows of all products together."""
+    n: float
+    """Columns: output channels of convolutions and pools, the last dimension of everything else."""
+    k: float
+    """Multiply-adds an output element."""
+    groups: float
+    batch: float
+    """Products with right-hand sides of their own."""
+    window: float
+    stride: float
+    dilation: float
+    width: float
+    """Output positions in a row, for what slides a window."""
+    steps: float
+    """Turns that a blocked convolution takes for a row, over what it would take were every turn full."""
+    chunk: float
+    """Elements that lie together in memory and are worked on together: what a transpose leaves in place, what lies behind an axis, else a row."""
+    run: float
+    """Elements between two jumps in memory: the shortest that an operand is read or written in one piece."""
+    inner: float
+    """Elements behind the axis that an operator works along: 1 where it works along the last."""
+    axes: float
+    """What a transpose really permutes, once ones are dropped and neighbours that stay together are joined."""
+    mode: float
+    """Of a resize or a padding; 1 elsewhere."""
+
+
+def integers(operator: Operator, name: str) -> tuple[int, ...]:
+    """An attribute that is a list of integers; empty where it is absent."""
+    value = operator.attributes.get(name)
+    return tuple(item for item in value if isinstance(item, int)) if isinstance(value, tuple) else ()
+
+
+def _axis(operator: Operator, rank: int) -> int | None:
+    axis = operator.attributes.get("axis", -1 if operator.op_type in ("Softmax", "LogSoftmax") else None)
+    return axis % rank if isinstance(axis, int) and rank and -rank <= axis < rank else None
+
+
+def canonical_permutation(shape: Shape, permutation: Shape) -> tuple[Shape, Shape]:
+    """Shape and permutation once dimensions of one element are dropped and those that stay neighbours are joined; () where nothing moves."""
+    order = [axis for axis in permutation if shape[axis] != 1]
+    pieces: list[list[int]] = []
+    kept = [axis for axis in range(len(shape)) if shape[axis] != 1]
+    place = {axis: index for index, axis in enumerate(kept)}
+    for axis in order:
+        if pieces and place[axis] == place[pieces[-1][-1]] + 1:
+            pieces[-1].append(axis)
+        else:
+            pieces.append([axis])
+    ranked = sorted(range(len(pieces)), key=lambda index: pieces[index][0])
+    sizes = tuple(prod(shape[axis] for axis in pieces[index]) for index in ranked)
+    if len(pieces) < 2:
+        return (), ()
+    return sizes, tuple(ranked.index(index) for index in range(len(pieces)))
+
+
+def common_run(output: Shape, other: Shape) -> int:
+    """Elements of a broadcast that need no jump: trailing dimensions along which the other operand is either there throughout or absent throughout."""
+    padded = (1,) * (len(output) - len(other)) + other
+    run, present = 1, None
+    for size, own in zip(reversed(output), reversed(padded), strict=False):
+        if size == 1:
+            continue
+        if present is not None and present != (own == size):
+            break
+        present, run = own == size, run * size
+    return run
+
+
+def _piece(whole: Shape, part: Shape) -> int:
+    """Elements that a cut or a frame leaves together."""
+    run = 1
+    for large, small in zip(reversed(whole), reversed(part), strict=False):
+        run *= min(large, small)
+        if large != small:
+            break
+    return run
+
+
+def _edges(operator: Operator, source: Shape, width: int, window: Shape) -> int:
+    """Output positions of a row whose window leaves the image."""
+    stride = (integers(operator, "strides") or (1,))[-1]
+    reach = ((integers(operator, "dilations") or (1,))[-1]) * (window[-1] - 1) + 1
+    pads = integers(operator, "pads")
+    auto = str(operator.attributes.get("auto_pad", "NOTSET"))
+    missing = max((width - 1) * stride + reach - source[-1], 0)
+    left = pads[len(pads) // 2 - 1] if pads else (missing + (auto == "SAME_LOWER")) // 2 if auto.startswith("SAME") else 0
+    before = min(width, ceil(left / stride))
+    inside = (source[-1] - reach + left) // stride + 1
+    return min(width, before + max(0, width - max(inside, before)))
+
+
+def _windowed(operator: Operator, source: Shape, output: Shape, window: Shape) -> tuple[float, float]:
+    """Width of a row, and how much longer it takes than were every turn full."""
+    if prod(window) == 1:
+        positions = prod(output[2:])
+        return float(output[-1]), ceil(positions / _AT_ONCE) * _AT_ONCE / max(1, positions)
+    edges = _edges(operator, source, output[-1], window)
+    turns = edges + ceil((output[-1] - edges) / _AT_ONCE)
+    return float(output[-1]), turns * _AT_ONCE / max(1, output[-1])
+
+
+def _moves(operator: Operator, source: Shape, output: Shape, shapes: tuple[Shape, ...]) -> tuple[int, int]:
+    """Shortest run, and permuted axes."""
+    everything = max(1, prod(output))
+    if operator.op_type == "Transpose":
+        permutation = integers(operator, "perm") or tuple(reversed(range(len(source))))
+        if len(permutation) != len(source):
+            return everything, 1
+        sizes, moved = canonical_permutation(source, permutation)
+        return (everything, 1) if not moved else (sizes[-1] if moved[-1] == len(moved) - 1 else 1, len(moved))
+    if operator.op_type in ("Slice", "Pad", "Split"):
+        return max(1, _piece(source, output)), 1
+    others = [shape for shape in shapes if len(shape) <= len(output)]
+    if len(others) > 1 and "Conv" not in operator.op_type and operator.op_type not in ("MatMul", "Gemm", "Concat", "Gather"):
+        return max(1, min(common_run(output, shape) for shape in others)), 1
+    return everything, 1
+
+
+def _inner(operator: Operator, source: Shape, output: Shape) -> int:
+    if operator.op_type in _REDUCTIONS:
+        return source[-1] if output and source and output[-1] == source[-1] else 1
+    axis = _axis(operator, len(output))
+    return 1 if axis is None else prod(output[axis + 1 :])
+
+
+def _products(operator: Operator, output: Shape, other: Tensor | None) -> int:
+    if operator.op_type == "MatMul" and other is not None and prod(other.shape[:-2]) > 1:
+        return max(1, prod(output[:-2]))
+    return 1
+
+
+def geometry(graph: OpGraph, operator: Operator) -> Geometry:
+    """Of one operator that has an output."""
+    output = graph.tensors[next(name for name in operator.outputs if name)].shape
+    tensors = [graph.tensors[name] for name in operator.inputs if name]
+    source = tensors[0].shape if tensors else ()
+    elements = max(1, prod(output))
+    # Channels of convolutions and poolings are the second dimension (ONNX is channels-first); columns of everything else are the last.
+    slides = ("Conv" in operator.op_type or "Pool" in operator.op_type) and len(output) > 2 and len(source) == len(output)
+    columns = max(1, output[1] if slides else (output[-1] if output else 1))
+    other = tensors[1] if len(tensors) > 1 else None
+    weight = other.shape[2:] if other is not None and "Conv" in operator.op_type else ()
+    window = integers(operator, "kernel_shape") or (weight if slides else ())
+    group = operator.attributes.get("group", 1)
+    width, steps = _windowed(operator, source, output, window) if slides and window else (1.0, 1.0)
+    axis = _axis(operator, len(output))
+    run, axes = _moves(operator, source, output, tuple(tensor.shape for tensor in tensors))
+    behind = columns if axis is None else prod(output[axis:])
+    return Geometry(
+        m=elements / columns,
+        n=columns,
+        k=operator.flops / (2 * elements),
+        groups=group if isinstance(group, int) else 1,
+        batch=_products(operator, output, other),
+        window=prod(window),
+        stride=prod(integers(operator, "strides")),
+        dilation=max(integers(operator, "dilations"), default=1),
+        width=width,
+        steps=steps,
+        chunk=run if operator.op_type == "Transpose" else behind,
+        run=run,
+        inner=_inner(operator, source, output),
+        axes=axes,
+        mode=_MODES.get(str(operator.attributes.get("mode", "")), 1),
+    )
