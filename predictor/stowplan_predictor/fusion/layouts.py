@@ -14,6 +14,8 @@ from stowplan_predictor.graphs.opgraphs import Operator
 # Channels in a block where the machine has AVX-512, and where it has not (MlasNchwcGetBlockSize on x86).
 CHANNEL_BLOCK: Final = 16
 _NARROW_BLOCK: Final = 8
+# Reorders between the layouts move channels in fours: a convolution of other counts stays in NCHW.
+_ALIGNMENT: Final = 4
 
 _POOLS: Final = frozenset({"MaxPool", "AveragePool"})
 _GLOBAL_POOLS: Final = frozenset({"GlobalMaxPool", "GlobalAveragePool"})
@@ -86,16 +88,19 @@ def blockable(flow: Flow, op: Operator, channel_block: int) -> bool:
     if weight.dtype != "float32" or len(weight.shape) != 4:
         return False
     groups = op.attributes.get("group", 1)
-    if not isinstance(groups, int) or groups == 1:
-        return True
     outputs, inputs_per_group = weight.shape[:2]
+    if not isinstance(groups, int) or groups == 1:
+        return inputs_per_group < channel_block or inputs_per_group % _ALIGNMENT == 0
     if inputs_per_group == 1 and outputs == groups:
-        return True
+        return outputs % _ALIGNMENT == 0
     return inputs_per_group % channel_block == 0 and (outputs // groups) % channel_block == 0
 
 
 def _pointwise(flow: Flow, op: Operator, blocked: set[str]) -> None:
     inputs = flow.inputs(op)
+    if is_scale(flow, op) and flow.activations(op)[0] in blocked:
+        blocked.add(op.outputs[0])
+        return
     if len(inputs) < 2 or any(name not in blocked for name in inputs) or len({flow.shape(name) for name in inputs}) != 1:
         return
     if op.op_type != "Mul" and len(inputs) == 2:
@@ -108,9 +113,23 @@ def _pointwise(flow: Flow, op: Operator, blocked: set[str]) -> None:
     blocked.add(op.outputs[0])
 
 
+def is_scale(flow: Flow, op: Operator) -> bool:
+    """True for a product with one parameter a channel: on blocks, a convolution of its own."""
+    activations, shape = flow.activations(op), flow.shape(op.outputs[0])
+    if op.op_type != "Mul" or len(flow.inputs(op)) != 2 or len(activations) != 1 or len(shape) != 4:
+        return False
+    (constant,) = (flow.shape(name) for name in flow.inputs(op) if flow.parameter(name))
+    return flow.shape(activations[0]) == shape and (1,) * (4 - len(constant)) + constant == (1, shape[1], 1, 1)
+
+
 def _takes_residual(flow: Flow, group: Group, name: str) -> bool:
     anchor = flow.graph.operators[group.anchor]
-    return anchor.op_type in {"Conv", "BatchNormalization"} and flow.private(name) and not group.activated and not group.residual
+    return _convolves(flow, anchor) and flow.private(name) and not group.activated and not group.residual
+
+
+def _convolves(flow: Flow, anchor: Operator) -> bool:
+    """True for what runs as a convolution on blocks."""
+    return anchor.op_type in {"Conv", "BatchNormalization"} or is_scale(flow, anchor)
 
 
 def _activation(flow: Flow, op: Operator, blocked: set[str]) -> None:
@@ -118,7 +137,7 @@ def _activation(flow: Flow, op: Operator, blocked: set[str]) -> None:
     if name not in blocked:
         return
     group = flow.group_of(name)
-    if group is not None and flow.graph.operators[group.anchor].op_type in {"Conv", "BatchNormalization"} and flow.private(name) and not group.activated:
+    if group is not None and _convolves(flow, flow.graph.operators[group.anchor]) and flow.private(name) and not group.activated:
         flow.join(group, op)
         group.activated = True
     blocked.add(op.outputs[0])
