@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stowplan_predictor.training.folds import ISOLATED
+from stowplan_predictor.training.folds import ISOLATED, LIGHT
 from stowplan_predictor.training.measurements import Measured
 from stowplan_predictor.training.samples import Sample
 
@@ -27,6 +27,11 @@ class Case:
     def truth_ms(self) -> float:
         """What is to be predicted; asked of training cases only."""
         return self.measured.truth_ms
+
+
+def kind(case: Case) -> str:
+    """Which training networks a case resembles: those of its split; the light models are published networks, as the zoo is."""
+    return "zoo" if case.sample.split == LIGHT else case.sample.split
 
 
 # A rival: learns from some cases and predicts the latency of others, in milliseconds and in their order. The same seed gives the same numbers.

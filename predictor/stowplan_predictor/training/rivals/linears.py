@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stowplan_predictor.training.regressions import non_negative
-from stowplan_predictor.training.rivals.cases import Case
+from stowplan_predictor.training.rivals.cases import Case, kind
 
 # As many as there are coefficients, twice: fewer say nothing of a slice.
 _LEAST_CASES: Final = 6
@@ -21,10 +21,6 @@ _LEAST_CASES: Final = 6
 def _design(cases: Sequence[Case]) -> NDArray[np.float64]:
     """(cases, 3): FLOPs, parameters, one."""
     return np.array([[case.sample.flops, case.sample.parameters, 1.0] for case in cases], dtype=np.float64).reshape(len(cases), 3)
-
-
-def _kind(case: Case) -> str:
-    return case.sample.split if case.sample.split in ("fnn", "cnn") else "published"
 
 
 def _fitted(train: Sequence[Case]) -> NDArray[np.float64]:
@@ -37,8 +33,8 @@ def _fitted(train: Sequence[Case]) -> NDArray[np.float64]:
 def fit_predict(train: Sequence[Case], test: Sequence[Case], seed: int) -> NDArray[np.float64]:  # noqa: ARG001 - least squares draw nothing
     """Milliseconds; a slice with too few cases of a kind is fitted over all kinds, and one with too few of any over all slices."""
     weights: dict[tuple[str, str], NDArray[np.float64]] = {}
-    for key in sorted({(case.slice, _kind(case)) for case in test}):
+    for key in sorted({(case.slice, kind(case)) for case in test}):
         on_slice = [case for case in train if case.slice == key[0]]
-        alike = [case for case in on_slice if _kind(case) == key[1]]
+        alike = [case for case in on_slice if kind(case) == key[1]]
         weights[key] = _fitted(next((part for part in (alike, on_slice) if len(part) >= _LEAST_CASES), train))
-    return np.array([float(row @ weights[case.slice, _kind(case)]) for row, case in zip(_design(test), test, strict=True)])
+    return np.array([float(row @ weights[case.slice, kind(case)]) for row, case in zip(_design(test), test, strict=True)])
