@@ -4,8 +4,12 @@ the graph digest that the row carries.
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from stowplan_predictor.errors import DatasetRefused
+
+# What the runtime puts around kernels of its blocked layout.
+INSERTED: Final = frozenset({"ReorderInput", "ReorderOutput"})
 
 
 def _measured(where: str, numbers: dict[str, float]) -> None:
@@ -63,7 +67,7 @@ class OptimizedRow:
     """What the runtime made of a generated graph that was profiled: it says which operators a profiled kernel is made of."""
 
     network: str
-    """A random network or an isolated kernel."""
+    """`random_kinds.name(kind, seed)`."""
     optimized: bytes
     """The ONNX file without weights; not compressed, since the table compresses rows that are alike together."""
 
@@ -73,13 +77,13 @@ class IsolatedRow:
     """One visit to a graph of a single kernel, alone on one slice: unprofiled and, once for all visits, by the profiler."""
 
     network: str
-    """`isolated_kernels.name(round, number)`."""
+    """`iso-<round>-<number>`."""
     family: str
-    """Kernel type and a part of its shapes: what is held out together."""
+    """Of the network that the kernel was cut out of: held out together with it."""
     kernel: str
     """Its type."""
     spec: str
-    """What it is drawn again from, as JSON (`isolated_kernels.structure`)."""
+    """What it is drawn again from, as JSON (`isolated_specs.structure`)."""
     digest: str
     """Of the operator graph, `sha256:<hex>`."""
     slice: str
@@ -92,10 +96,8 @@ class IsolatedRow:
     p5_us: float
     p25_us: float
     cv: float
-    profiled_us: float
-    """Sum of the profiler's medians over all kernels that the runtime ran."""
     op_types: tuple[str, ...]
-    """Of the kernels that the runtime ran, in order."""
+    """Of the kernels that the runtime ran, in order; several where it inserted some or fused less than in the whole network."""
     kernels_us: tuple[float, ...]
     """The profiler's median of each."""
     foreign_share: float
@@ -106,6 +108,17 @@ class IsolatedRow:
     measured_at: str
 
     def __post_init__(self) -> None:
-        _measured(f"isolated kernel {self.network} on {self.slice}", {"median_us": self.median_us, "p25_us": self.p25_us, "profiled_us": self.profiled_us})
+        where = f"isolated kernel {self.network} on {self.slice}"
+        _measured(where, {"median_us": self.median_us, "p25_us": self.p25_us, "profiled_us": self.profiled_us})
         if len(self.op_types) != len(self.kernels_us):
-            raise DatasetRefused(f"isolated kernel {self.network}: {len(self.op_types)} types but {len(self.kernels_us)} times")
+            raise DatasetRefused(f"{where}: {len(self.op_types)} types but {len(self.kernels_us)} times")
+
+    @property
+    def profiled_us(self) -> float:
+        """Everything that the profiler saw."""
+        return sum(self.kernels_us)
+
+    @property
+    def kernel_us(self) -> float:
+        """What the profiler saw without the reorders that only a kernel on its own needs: inside a network its neighbours use the same layout."""
+        return sum(time for op_type, time in zip(self.op_types, self.kernels_us, strict=True) if op_type not in INSERTED)
