@@ -33,6 +33,8 @@ RECEIVE_LIMIT_BYTES: Final = 16 << 20
 # Trailing metadata of RESOURCE_EXHAUSTED that tells "too much at once" (`busy`: later helps) from "too large" (it does not).
 RETRY_KEY: Final = "stowplan-retry"
 RETRY_BUSY: Final = "busy"
+# How long to wait then, in milliseconds: gRPC's own spelling (gRFC A6), so that other clients' retry policies heed it too.
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
 
 _OPTIONS: Final = [
     ("grpc.max_send_message_length", SEND_LIMIT_BYTES),

@@ -5,6 +5,7 @@ What a value cannot express is refused by name: an unknown enum value (a newer p
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -36,6 +37,11 @@ _BASES: Final = {
 _BASES_BACK: Final = {number: basis for basis, number in _BASES.items()}
 _REASONS: Final = {reason: pb.UnknownReason.Value(f"UNKNOWN_REASON_{reason.name}") for reason in UnknownReason}
 _REASONS_BACK: Final = {number: reason for reason, number in _REASONS.items()}
+# A few devices and slices stand in all questions, again and again; reading them takes most of a small call's time.
+_REMEMBERED_DEVICES: Final = 256
+_REMEMBERED_CLASSES: Final = 4096
+# A descriptor takes a kilobyte; what is much larger is not remembered.
+_REMEMBERED_DEVICE_BYTES: Final = 16 << 10
 
 
 def slice_class_to_message(value: SliceClass) -> pb.SliceClass:
@@ -49,17 +55,23 @@ def slice_class_from_message(message: pb.SliceClass) -> SliceClass:
     Raises:
         MessageRefused: no kind, an unknown one, or a profile that does not fit it.
     """
-    kind = _KINDS_BACK.get(message.kind)
+    return _slice_class(message.device, message.kind, message.profile)
+
+
+@lru_cache(_REMEMBERED_CLASSES)
+def _slice_class(device: str, number: pb.SliceKind.ValueType, profile: str) -> SliceClass:
+    kind = _KINDS_BACK.get(number)
     if kind is None:
-        raise MessageRefused(f"slice_class.kind: {message.kind} is no slice kind this version knows")
+        raise MessageRefused(f"slice_class.kind: {number} is no slice kind this version knows")
     try:
-        return slices.parse_slice_class(f"{message.device}/{Slice(kind, message.profile)}")
+        return slices.parse_slice_class(f"{device}/{Slice(kind, profile)}")
     except SliceNameRefused as error:
         raise MessageRefused(f"slice_class: {error}") from error
 
 
+@lru_cache(_REMEMBERED_DEVICES)
 def device_to_message(value: Device) -> pb.Device:
-    """The message of a device; where and when it was measured does not travel."""
+    """The message of a device; where and when it was measured does not travel. The same message again for the same device: not to be changed."""
     if isinstance(value, GpuDevice):
         instances = [
             pb.MigInstance(profile=profile, multiprocessors=instance.multiprocessors or 0, memory_bytes=instance.memory_bytes or 0)
@@ -92,6 +104,16 @@ def device_from_message(name: str, message: pb.Device) -> Device:
     Raises:
         MessageRefused: neither CPU nor GPU, or numbers that no device has.
     """
+    raw = message.SerializeToString(deterministic=True)
+    return _remembered_device(name, raw) if len(raw) <= _REMEMBERED_DEVICE_BYTES else _device(name, message)
+
+
+@lru_cache(_REMEMBERED_DEVICES)
+def _remembered_device(name: str, raw: bytes) -> Device:
+    return _device(name, pb.Device.FromString(raw))
+
+
+def _device(name: str, message: pb.Device) -> Device:
     device_name = DeviceName(name)
     if message.HasField("gpu"):
         gpu = message.gpu

@@ -19,7 +19,8 @@ from stowplan_fleet.errors import GraphRefused, MessageRefused, PredictorBusy, P
 from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.services import GraphDigest
 from stowplan_fleet.slices import parse_slice_class
-from stowplan_predictor.serving.servers import SERVICE, PredictorServer
+from stowplan_predictor.serving.servers import PredictorServer
+from stowplan_predictor.serving.servicers import SERVICE
 from stowplan_predictor.serving.settings import Grpc, PredictorSettings, Work
 from support.answering import BUNDLE, ToldPipeline, answer_of, told
 

@@ -35,8 +35,9 @@ class ToldPipeline:
     """Released whenever a prediction begins."""
     known: set[GraphDigest] = field(default_factory=set)
 
-    def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
+    def analyze(self, onnx_model: bytes | memoryview, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
         """Remembers the file."""
+        onnx_model = bytes(onnx_model)
         if onnx_model.startswith(b"bad"):
             raise GraphRefused("operator Frobnicate is not known; shapes " + str(dict(input_shapes)))
         if onnx_model.startswith(b"large"):
@@ -54,10 +55,18 @@ class ToldPipeline:
             return [unknown(UnknownReason.RUNTIME_NOT_SUPPORTED, runtime) for _ in questions]
         return [self.judge(item) if item.subject.graph_digest in self.known else unknown(UnknownReason.GRAPH_NOT_FOUND, "") for item in questions]
 
+    def recall(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> None:
+        """Nothing: every question reaches `predict`."""
+
     @property
     def cache_entries(self) -> Mapping[str, int]:
         """How many graphs it knows."""
         return {"graphs": len(self.known)}
+
+    @property
+    def cache_bytes(self) -> Mapping[str, int]:
+        """Their digests."""
+        return {"graphs": sum(map(len, self.known))}
 
 
 def told(pipeline: ToldPipeline) -> dict[str, Served]:

@@ -18,13 +18,13 @@ from stowplan_predictor.graphs.walks import Step, Walk, normalised
 from stowplan_predictor.graphs.workloads import Workload
 
 
-def model_digest(onnx_model: bytes) -> str:
+def model_digest(onnx_model: bytes | memoryview) -> str:
     """`sha256:<hex>` of the file as it is."""
     return "sha256:" + hashlib.sha256(onnx_model).hexdigest()
 
 
 def load_graph(
-    onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]] | None = None, model_dir: Path | None = None, limits: Limits = DEFAULT_LIMITS
+    onnx_model: bytes | memoryview, input_shapes: Mapping[str, tuple[int, ...]] | None = None, model_dir: Path | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> OpGraph:
     """The operator graph of an ONNX file, with every shape bound.
 

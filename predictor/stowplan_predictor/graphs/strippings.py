@@ -131,7 +131,7 @@ class _Walk:
         return b"".join(parts)
 
 
-def strip(onnx_model: bytes, limits: Limits = DEFAULT_LIMITS) -> bytes:
+def strip(onnx_model: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """The same model without the payload of large tensors and without prose; names, shapes, types and small constants stay.
 
     Raises:

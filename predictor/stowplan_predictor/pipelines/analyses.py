@@ -16,6 +16,7 @@ from stowplan_predictor.kernels.workloads import Workloads, workloads
 from stowplan_predictor.pipelines.caches import LruCache
 from stowplan_predictor.pipelines.footprints import footprint_bytes
 
+ModelFile = bytes | memoryview
 Shapes = Mapping[str, tuple[int, ...]]
 # A file with its shapes, as a key.
 _FileKey = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
@@ -34,11 +35,11 @@ class Analysed:
 class Analyst(Protocol):
     """Who reads model files: this process, or one that may be killed for it."""
 
-    def __call__(self, onnx_model: bytes, input_shapes: Shapes) -> Analysed:
+    def __call__(self, onnx_model: ModelFile, input_shapes: Shapes) -> Analysed:
         """Reads a model file; raises GraphRefused."""
 
 
-def analysed(onnx_model: bytes, input_shapes: Shapes, limits: Limits = DEFAULT_LIMITS) -> Analysed:
+def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAULT_LIMITS) -> Analysed:
     """Reads a model file in this process.
 
     Raises:
@@ -72,7 +73,7 @@ class Analyses:
         self._work: LruCache[GraphDigest, Workloads] = LruCache(graphs_bytes, lambda _, work: footprint_bytes(work))
         self._summaries: LruCache[_FileKey, GraphSummary] = LruCache(_SUMMARIES_BYTES, lambda key, summary: footprint_bytes((key, summary)))
 
-    def analyze(self, onnx_model: bytes, input_shapes: Shapes) -> GraphSummary:
+    def analyze(self, onnx_model: ModelFile, input_shapes: Shapes) -> GraphSummary:
         """Reads a model file and remembers its kernels; the same file with the same shapes is read once.
 
         Raises:

@@ -18,6 +18,8 @@ from stowplan_predictor.pipelines.explanations import KernelShare, kernel_shares
 from stowplan_predictor.pipelines.isolations import Isolations, Place, Run, cpu_of
 from stowplan_predictor.pipelines.judgements import judge
 
+# A question that needs work, its position and its device.
+_Open = tuple[int, Question, CpuDevice]
 # What an answer, its question and their place in the cache take, texts and tenants apart (measured: 1.2 kB).
 _ANSWER_BYTES: Final = 1300
 _TENANT_BYTES: Final = 500
@@ -44,7 +46,7 @@ class Pipeline:
         self._isolations = Isolations(bundle, self._analyses, limits.isolations_bytes)
         self._answers: LruCache[tuple[Question, CpuDevice], Answer] = LruCache(limits.answers_bytes, _answer_bytes)
 
-    def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
+    def analyze(self, onnx_model: bytes | memoryview, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
         """Reads a model file, binds its dynamic dimensions and remembers its kernels.
 
         Raises:
@@ -54,12 +56,24 @@ class Pipeline:
 
     def predict(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> list[Answer]:
         """One answer a question, in order; what cannot be judged is an unknown answer with its reason, never an exception."""
+        answers, open_questions = self._remembered(questions, devices, runtime)
+        if open_questions:
+            answers.update(self._answer(open_questions))
+        return [answers[index] for index in range(len(questions))]
+
+    def recall(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> list[Answer] | None:
+        """What `predict` would say where nothing has to be computed for it, else None: a fraction of a millisecond for a few questions."""
+        answers, open_questions = self._remembered(questions, devices, runtime)
+        return None if open_questions else [answers[index] for index in range(len(questions))]
+
+    def _remembered(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> tuple[dict[int, Answer], list[_Open]]:
+        """Answers that need no work, by position, and the questions that do."""
         label = self.bundle.label
         if runtime != self.bundle.manifest.runtime:
             message = f"runtime {runtime[:64]!r}: this bundle judges {self.bundle.manifest.runtime}"
-            return [unknown(UnknownReason.RUNTIME_NOT_SUPPORTED, message, label) for _ in questions]
+            return dict(enumerate([unknown(UnknownReason.RUNTIME_NOT_SUPPORTED, message, label)] * len(questions))), []
         answers: dict[int, Answer] = {}
-        open_questions: list[tuple[int, Question, CpuDevice]] = []
+        open_questions: list[_Open] = []
         for index, question in enumerate(questions):
             try:
                 device = cpu_of(question.subject.slice_class, devices)
@@ -72,9 +86,7 @@ class Pipeline:
                 answers[index] = cached
             else:
                 open_questions.append((index, question, device))
-        if open_questions:
-            answers.update(self._answer(open_questions))
-        return [answers[index] for index in range(len(questions))]
+        return answers, open_questions
 
     def explain(self, graph_digest: GraphDigest, slice_class: SliceClass, devices: Mapping[DeviceName, Device]) -> list[KernelShare]:
         """The kernels of a graph on a slice, longest first.
@@ -98,7 +110,7 @@ class Pipeline:
         """About how much memory that takes, by kind."""
         return {"graphs": self._analyses.bytes, "isolations": self._isolations.bytes, "answers": self._answers.bytes}
 
-    def _answer(self, open_questions: Sequence[tuple[int, Question, CpuDevice]]) -> dict[int, Answer]:
+    def _answer(self, open_questions: Sequence[_Open]) -> dict[int, Answer]:
         places = [
             (occupant.graph_digest, occupant.slice_class, device)
             for _, question, device in open_questions

@@ -20,6 +20,8 @@ from stowplan_predictor.bundles import loading
 from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.errors import BundleNotFound
 from stowplan_predictor.pipelines import Pipeline
+from stowplan_predictor.pipelines.analyses import Analyst, analysed
+from stowplan_predictor.pipelines.caches import CacheLimits
 from stowplan_predictor.serving.settings import Bundles
 
 logger = logging.getLogger(__name__)
@@ -28,15 +30,22 @@ logger = logging.getLogger(__name__)
 class Answering(Protocol):
     """What a pipeline does, as far as it is served. Thread-safe."""
 
-    def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
+    def analyze(self, onnx_model: bytes | memoryview, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
         """Reads a model and remembers it; raises GraphRefused."""
 
     def predict(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> list[Answer]:
         """One answer a question, in order."""
 
+    def recall(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> list[Answer] | None:
+        """The same answers where all of them are remembered, else None; never computes."""
+
     @property
     def cache_entries(self) -> Mapping[str, int]:
         """How much it remembers, by kind."""
+
+    @property
+    def cache_bytes(self) -> Mapping[str, int]:
+        """About how much memory that takes, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +61,13 @@ class Served:
         return f"{self.description.name}@{self.description.version}"
 
 
-def load(settings: Bundles) -> dict[str, Served]:
+def load(settings: Bundles, analyst: Analyst = analysed, caches: CacheLimits | None = None) -> dict[str, Served]:
     """Loads and warms every bundle, by runtime.
+
+    Args:
+        settings: which bundles.
+        analyst: who reads model files.
+        caches: memory that each bundle's pipeline may fill.
 
     Raises:
         BundleError: one is missing or was altered.
@@ -63,13 +77,13 @@ def load(settings: Bundles) -> dict[str, Served]:
     bundles |= {bundle.manifest.runtime: bundle for bundle in (loading.load_bundle(Path(folder)) for folder in settings.directories)}
     if not bundles:
         raise BundleNotFound("the settings name no bundle: set bundles.runtimes or bundles.directories")
-    return {runtime: serve(bundle) for runtime, bundle in sorted(bundles.items())}
+    return {runtime: serve(bundle, analyst, caches) for runtime, bundle in sorted(bundles.items())}
 
 
-def serve(bundle: Bundle) -> Served:
+def serve(bundle: Bundle, analyst: Analyst = analysed, caches: CacheLimits | None = None) -> Served:
     """Makes a pipeline of a bundle and warms it: the first call of a session costs many times the second."""
     manifest = bundle.manifest
-    served = Served(Pipeline(bundle), BundleDescription(manifest.name, manifest.version, manifest.runtime, bundle.manifest_json))
+    served = Served(Pipeline(bundle, analyst, caches), BundleDescription(manifest.name, manifest.version, manifest.runtime, bundle.manifest_json))
     answer = warm(served, bundle.devices[0])
     logger.info("bundle warmed", extra={"bundle": served.label, "runtime": manifest.runtime, "basis": answer.basis.value})
     return served

@@ -7,25 +7,25 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
-from typing import Any, Final
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
-from stowplan.predictor.v1 import predictor_pb2, predictor_pb2_grpc
 
+from stowplan_predictor.pipelines.analyses import analysed
 from stowplan_predictor.serving import served as bundles
 from stowplan_predictor.serving.measures import Measures
 from stowplan_predictor.serving.pools import BoundedPool
+from stowplan_predictor.serving.readers import Readers
 from stowplan_predictor.serving.served import Served
-from stowplan_predictor.serving.servicers import Pools, PredictorServicer
+from stowplan_predictor.serving.servicers import SERVICE, Pools, PredictorServicer
 from stowplan_predictor.serving.settings import PredictorSettings, Shutdown
 
 logger = logging.getLogger(__name__)
 
-SERVICE: Final = predictor_pb2.DESCRIPTOR.services_by_name["PredictorService"].full_name
 Load = Callable[[], Mapping[str, Served]]
 
 
@@ -38,12 +38,13 @@ class PredictorServer:
         work = settings.work
         self._pools = Pools(
             predict=BoundedPool("predict", work.predict_threads, work.predict_queue),
-            analyze=BoundedPool("analyze", work.analyze_threads, work.analyze_queue),
+            analyze=BoundedPool("analyze", work.analyze_threads, work.analyze_queue, work.analyze_queue_bytes),
         )
         self.measures.watch("queue_length", "Calls accepted and not begun.", ("pool",), self._pools.waiting)
         self.measures.watch("cache_entries", "Entries of the caches by content.", ("runtime", "cache"), self._cache_entries)
+        self.measures.watch("cache_bytes", "About how much memory the caches take.", ("runtime", "cache"), self._cache_bytes)
         self._served: Mapping[str, Served] = {}
-        self._servicer = PredictorServicer(self._pools, self.measures, settings.grpc.max_questions)
+        self._servicer = PredictorServicer(self._pools, self.measures, settings.grpc.max_questions, work.retry_after_ms)
         self._health = health.aio.HealthServicer()
         self._server: Any = None
         self.port = 0
@@ -57,7 +58,7 @@ class PredictorServer:
         limit = self._settings.grpc.max_request_bytes
         # Without SO_REUSEPORT a second process on the same port fails instead of taking every other call.
         self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)])
-        predictor_pb2_grpc.add_PredictorServiceServicer_to_server(self._servicer, self._server)
+        self._server.add_generic_rpc_handlers((self._servicer.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self._settings.grpc.reflection:
             reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
@@ -94,6 +95,9 @@ class PredictorServer:
     def _cache_entries(self) -> dict[tuple[str, ...], int]:
         return {(runtime, cache): count for runtime, one in self._served.items() for cache, count in one.pipeline.cache_entries.items()}
 
+    def _cache_bytes(self) -> dict[tuple[str, ...], int]:
+        return {(runtime, cache): size for runtime, one in self._served.items() for cache, size in one.pipeline.cache_bytes.items()}
+
     async def _say(self, *, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         self.measures.serving.set(int(serving))
@@ -106,7 +110,7 @@ async def run(settings: PredictorSettings, load: Load | None = None) -> int:
 
     Args:
         settings: of the process.
-        load: where bundles come from; those of the settings when None.
+        load: where bundles come from; when None those of the settings, with processes of their own to read model files.
 
     Returns:
         How many pieces of work still run in threads, past their grace: the interpreter would wait for them.
@@ -118,12 +122,15 @@ async def run(settings: PredictorSettings, load: Load | None = None) -> int:
     stopping = asyncio.Event()
     _on_signals(stopping)
     server = PredictorServer(settings)
+    readers = Readers(settings.analysis, settings.work.analyze_threads) if load is None else None
     http, thread = start_http_server(settings.metrics.port, settings.metrics.host, server.measures.registry)
     try:
         await server.start()
         logger.info("listening", extra={"grpc_port": server.port, "metrics_port": http.server_port})
-        await _serve(server, load or (lambda: bundles.load(settings.bundles)), stopping, settings.shutdown)
+        await _serve(server, load or (lambda: bundles.load(settings.bundles, readers or analysed, settings.caches)), stopping, settings.shutdown)
     finally:
+        if readers is not None:
+            readers.close()
         _close(http, thread)
     logger.info("stopped", extra={"unfinished": server.unfinished})
     return server.unfinished

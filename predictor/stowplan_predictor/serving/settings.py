@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
+from stowplan_predictor.pipelines.caches import CacheLimits
+
 ENV_PREFIX: Final = "STOWPLAN_PREDICTOR_"
 
 
@@ -37,12 +40,34 @@ class Work:
     predict_queue: int = 64
     """Calls that may wait beside; one more is told to come later. A warm call takes milliseconds, so the last one waits well below a second."""
     analyze_threads: int = 1
-    analyze_queue: int = 4
-    """Each waiting analysis holds its file in memory: up to grpc.max_request_bytes each."""
+    """Files that are read at a time, each in a process of its own."""
+    analyze_queue: int = 16
+    analyze_queue_bytes: int = 192 << 20
+    """Of all files together that are read or wait: they are held in memory. A single file may exceed it where nothing else waits."""
+    retry_after_ms: int = 250
+    """What a caller is told to wait who comes when the queue is full."""
 
     def __post_init__(self) -> None:
-        if min(self.predict_threads, self.analyze_threads) < 1 or min(self.predict_queue, self.analyze_queue) < 0:
+        if min(self.predict_threads, self.analyze_threads) < 1 or min(self.predict_queue, self.analyze_queue, self.analyze_queue_bytes) < 0:
             raise ValueError("work: threads must be at least 1 and queues at least 0")
+        if not 1 <= self.retry_after_ms <= 60_000:
+            raise ValueError("work.retry_after_ms must be between 1 and 60000")
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What reading one model file may cost. It is read in a process of its own (`serving.reading`), which is ended where it takes more."""
+
+    timeout_s: float = 20.0
+    """From the file's arrival in that process to its answer. Models of 20,000 nodes take a few seconds; the operator waits for 30."""
+    memory_bytes: int = 512 << 20
+    """Beside what the process takes when idle: the file itself, its structure unpacked, and what is computed from it."""
+    limits: Limits = DEFAULT_LIMITS
+    """Bounds on the file's own sizes and counts: they refuse early, and say what is too large."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s <= 3600 or self.memory_bytes < 64 << 20:
+            raise ValueError("analysis.timeout_s must be above 0 and at most 3600, and analysis.memory_bytes at least 67108864")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +113,8 @@ class PredictorSettings:
 
     grpc: Grpc = field(default_factory=Grpc)
     work: Work = field(default_factory=Work)
+    analysis: Analysis = field(default_factory=Analysis)
+    caches: CacheLimits = field(default_factory=CacheLimits)
     metrics: Metrics = field(default_factory=Metrics)
     bundles: Bundles = field(default_factory=Bundles)
     shutdown: Shutdown = field(default_factory=Shutdown)

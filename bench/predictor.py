@@ -1,0 +1,225 @@
+"""How fast the predictor is, and how much memory it takes, on one core: `python bench/predictor.py [--json FILE] [--runs N]`.
+
+Each run starts the predictor's process anew with the shipped bundle, pinned to one core with all that it starts; the client asks over gRPC on loopback from
+another core, and its own time (encoding, gRPC, decoding) is part of every duration. A duration is from the call to the decoded answer.
+
+- start: from nothing to "serving" (bundle loaded and warmed, as a readiness probe sees it).
+- cold: the first model such a process is shown: a residual network of 120 operators, its file pushed and predicted on 8 slices.
+- warm: the same with further models, none seen before (the median of them).
+- transformer: the same with an encoder of 2,009 operators.
+- cached: one question asked before; p50 and p99 of all calls of a run. Beside it a health check, which is what gRPC itself takes.
+- batch: 100 questions a call, asked before; and with 100 request rates never asked. Questions a second as one client sees them, and a second of the
+  process' time on its core (what the core would give to several clients).
+- memory: after all that, of the process, and with the process that reads model files.
+
+A figure is the median of the runs, with least and most.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from stowplan_fleet.clients import GrpcPredictor
+from stowplan_fleet.devices import CpuDevice
+from stowplan_fleet.questions import Occupant, Question
+from stowplan_fleet.services import GraphDigest
+from stowplan_fleet.slices import SliceClass, parse_slice
+from stowplan_predictor.bundles.loading import Bundle, shipped_bundle
+
+from bench.parts import networks, processes
+
+RUNTIME = "onnxruntime-cpu"
+SLICES = ("cpu:1", "cpu:2", "cpu:250m", "cpu:500m", "cpu:750m", "cpu:1250m", "cpu:1500m", "cpu:1750m")
+WARM_MODELS = 8
+CACHED_CALLS = 2_000
+BATCH = 100
+BATCH_CALLS = 60
+
+Figures = dict[str, float]
+
+
+class Client:
+    """Asks one process."""
+
+    def __init__(self, port: int, device: CpuDevice) -> None:
+        self.predictor = GrpcPredictor(f"127.0.0.1:{port}", timeout_s=60.0)
+        self._device = device
+
+    def question(self, digest: GraphDigest, slice_name: str = "cpu:1", rate: float = 1.0) -> Question:
+        """About a network on a slice, nobody beside it."""
+        return Question(Occupant(digest, SliceClass(self._device.name, parse_slice(slice_name)), rate))
+
+    async def ask(self, questions: Sequence[Question]) -> None:
+        """All in one call; each must be judged."""
+        answers = await self.predictor.predict(questions, {self._device.name: self._device}, RUNTIME)
+        if any(answer.isolated is None for answer in answers):
+            raise RuntimeError(f"no judgement: {next(answer.message for answer in answers if answer.isolated is None)}")
+
+    async def new_model(self, model: bytes) -> GraphDigest:
+        """Pushes a model and asks for it on all slices."""
+        digest = (await self.predictor.analyze(model, {})).graph_digest
+        await self.ask([self.question(digest, name) for name in SLICES])
+        return digest
+
+
+async def durations_ms(calls: int, ask: Callable[[], Awaitable[object]]) -> list[float]:
+    """Of so many calls, one after the other, ascending."""
+    times = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        await ask()
+        times.append(1e3 * (time.perf_counter() - started))
+    return sorted(times)
+
+
+def percentile(ascending: Sequence[float], percent: int) -> float:
+    """By rank."""
+    return ascending[min(len(ascending) - 1, len(ascending) * percent // 100)]
+
+
+async def run(device: CpuDevice, core: int) -> Figures:
+    """All figures of one process."""
+    with processes.serving(core) as server:
+        client = Client(server.port, device)
+        try:
+            figures: Figures = {"start_s": server.start_s, "idle_with_reader_mb": server.memory_mb()[1]}
+            # The connection is there before anything is timed.
+            await client.predictor.describe()
+            figures |= await new_models(client)
+            digest = await client.new_model(networks.residual_network(224))
+            figures |= await cached(client, server.port, digest)
+            figures |= await batches(client, server, digest)
+            figures["memory_mb"], figures["memory_with_reader_mb"] = server.memory_mb()
+            figures["peak_with_reader_mb"] = server.peak_mb()
+        finally:
+            await client.predictor.close()
+    return figures
+
+
+async def new_models(client: Client) -> Figures:
+    """Cold, warm, and the large one."""
+    sides = itertools.count(64, 8)
+    [cold] = await durations_ms(1, lambda: client.new_model(networks.residual_network(next(sides))))
+    models = iter([networks.residual_network(next(sides)) for _ in range(WARM_MODELS)])
+    warm = await durations_ms(WARM_MODELS, lambda: client.new_model(next(models)))
+    model = networks.transformer()
+    [large] = await durations_ms(1, lambda: client.new_model(model))
+    return {"cold_ms": cold, "warm_ms": statistics.median(warm), "transformer_ms": large}
+
+
+async def cached(client: Client, port: int, digest: GraphDigest) -> Figures:
+    """One question, and next to it what gRPC takes for nothing."""
+    question = [client.question(digest)]
+    times = await durations_ms(CACHED_CALLS, lambda: client.ask(question))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        nothing = await durations_ms(CACHED_CALLS // 2, lambda: check(health_pb2.HealthCheckRequest()))
+    p50 = percentile(times, 50)
+    return {
+        "cached_p50_ms": p50,
+        "cached_p99_ms": percentile(times, 99),
+        "health_p50_ms": percentile(nothing, 50),
+        "cached_over_health": p50 / percentile(nothing, 50),
+    }
+
+
+async def batches(client: Client, server: processes.Serving, digest: GraphDigest) -> Figures:
+    """A hundred questions a call: the same again, and rates never asked for."""
+    rates = itertools.count(1)
+
+    def questions() -> list[Question]:
+        return [client.question(digest, rate=1.0 + next(rates) / 1e6) for _ in range(BATCH)]
+
+    known = questions()
+    await client.ask(known)
+    return await batch(client, server, "cached", [known] * BATCH_CALLS) | await batch(client, server, "new", [questions() for _ in range(BATCH_CALLS)])
+
+
+async def batch(client: Client, server: processes.Serving, name: str, asked: Sequence[Sequence[Question]]) -> Figures:
+    """One call for each."""
+    calls = iter(asked)
+    before_s = server.cpu_s()
+    times = await durations_ms(len(asked), lambda: client.ask(next(calls)))
+    busy_s = server.cpu_s() - before_s
+    count = sum(map(len, asked))
+    return {
+        f"batch_{name}_questions_per_s": count / (sum(times) / 1e3),
+        f"batch_{name}_questions_per_core_s": count / busy_s,
+        f"batch_{name}_p50_ms": percentile(times, 50),
+    }
+
+
+# What is wanted of a figure: a bound, and whether it is an upper one.
+WANTED = {
+    "cold_ms": ("<=", 1000.0),
+    "warm_ms": ("<=", 100.0),
+    "transformer_ms": ("<=", 3000.0),
+    "cached_p50_ms": ("<=", 1.0),
+    "cached_p99_ms": ("<=", 5.0),
+    "batch_cached_questions_per_s": (">=", 5000.0),
+    "batch_new_questions_per_s": (">=", 5000.0),
+    "peak_with_reader_mb": ("<=", 400.0),
+}
+
+
+def table(runs: Sequence[Figures]) -> list[dict[str, object]]:
+    """Median, least and most of the runs, and whether the median is what is wanted."""
+    rows: list[dict[str, object]] = []
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        row: dict[str, object] = {"figure": name, "median": round(statistics.median(values), 4), "least": round(min(values), 4), "most": round(max(values), 4)}
+        if name in WANTED:
+            sign, bound = WANTED[name]
+            row |= {"wanted": f"{sign} {bound:g}", "holds": statistics.median(values) <= bound if sign == "<=" else statistics.median(values) >= bound}
+        rows.append(row)
+    return rows
+
+
+def facts(bundle: Bundle, load: float) -> dict[str, object]:
+    """What the figures depend on."""
+    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(), "loadAverageAtStart": round(load, 2)},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("grpcio", "protobuf", "numpy", "onnx", "onnxruntime")}},
+        "bundle": bundle.label,
+    }
+
+
+def main() -> int:
+    """Runs the bench."""
+    parser = argparse.ArgumentParser(description="Time and memory of the predictor")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--runs", type=int, default=5)
+    given = parser.parse_args()
+    load = os.getloadavg()[0]
+    bundle = shipped_bundle(RUNTIME)
+    server_core, client_core = processes.cores()
+    os.sched_setaffinity(0, {client_core})
+    runs = [asyncio.run(run(bundle.devices[0], server_core)) for _ in range(given.runs)]
+    rows = table(runs)
+    for row in rows:
+        verdict = f"   wanted {row['wanted']}: {'holds' if row['holds'] else 'MISSED'}" if "wanted" in row else ""
+        print(f"{row['figure']!s:<36} {row['median']!s:>12}   ({row['least']} to {row['most']}){verdict}")
+    if given.json:
+        content = {**facts(bundle, load), "runs": given.runs, "slices": SLICES, "rows": rows}
+        given.json.write_text(json.dumps(content, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""`python -m stowplan_predictor.serving.reading FD`: a process that reads model files for the server, one after the other.
+
+A tenant's file meets ONNX and protocol buffers here, where a hard limit of memory holds and from where nothing but frames comes out. Whoever asks ends it
+where it takes too long.
+"""
+
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from stowplan_fleet.errors import GraphRefused
+
+from stowplan_predictor import errors
+from stowplan_predictor.graphs.limits import Limits
+from stowplan_predictor.pipelines.analyses import analysed
+from stowplan_predictor.serving import frames
+
+# Memory that the allocator may keep after a large file; beyond it the process ends, and a fresh one takes its place.
+_KEPT_BYTES: Final = 192 << 20
+# Below answers: a scheduler waits for those.
+_NICENESS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for every file: the first frame."""
+
+    limits: Limits
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A model file to read; the file is the frame's body."""
+
+    input_shapes: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of it; the analysis, where there is one, is the frame's body."""
+
+    refused: str = ""
+    """Name of the error's class; empty where the file was read."""
+    message: str = ""
+    last: bool = False
+    """True where this process ends now."""
+    peak_bytes: int = 0
+    """Most memory this process ever held."""
+
+
+REFUSALS: Final[Mapping[str, type[GraphRefused]]] = {
+    kind.__name__: kind
+    for kind in (
+        GraphRefused,
+        errors.ModelUnreadable,
+        errors.ExternalDataMissing,
+        errors.DimensionUnbound,
+        errors.OperatorUnknown,
+        errors.ShapeRefused,
+        errors.GraphTooLarge,
+    )
+}
+
+
+def _status_bytes(position: int) -> int:
+    """Size (0) or resident set (1) of this process."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - not a file of anybody's tree
+        return int(file.read().split()[position]) * resource.getpagesize()
+
+
+def _answer(request: Request, model: bytearray, rules: Rules) -> tuple[Reply, bytes]:
+    try:
+        found = frames.encode(analysed(memoryview(model), request.input_shapes, rules.limits))
+    except GraphRefused as error:
+        return Reply(refused=type(error).__name__, message=str(error)[:4096]), b""
+    except MemoryError:
+        return Reply(refused="GraphTooLarge", message=f"model: reading it takes more than {rules.memory_bytes} bytes of memory; it is not analysed"), b""
+    except RecursionError:
+        return Reply(refused="GraphTooLarge", message="model: it nests too deep; it is not analysed"), b""
+    return Reply(), found
+
+
+def serve(connection: socket.socket) -> None:
+    """Answers frames until the connection ends."""
+    rules = frames.decode(frames.receive(connection)[0], Rules)
+    limit = _status_bytes(0) + rules.memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    frames.send(connection, frames.encode(Reply()))
+    last = False
+    while not last:
+        head, model = frames.receive(connection)
+        reply, body = _answer(frames.decode(head, Request), model, rules)
+        del model
+        last = _status_bytes(1) > _KEPT_BYTES
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        frames.send(connection, frames.encode(Reply(reply.refused, reply.message, last, peak)), body)
+
+
+def main(descriptor: int) -> int:
+    """Serves whoever holds the other end of that socket."""
+    # An interrupt at the terminal goes to the server, which closes the socket.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    try:
+        with socket.socket(fileno=descriptor) as connection:
+            serve(connection)
+    except frames.PeerGone:
+        return 0
+    except MemoryError:
+        # Not even the file fits: whoever sent it sees the connection end.
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
