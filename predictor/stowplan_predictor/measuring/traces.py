@@ -15,8 +15,19 @@ MAX_RUNS: Final = 200
 _SUFFIX: Final = "_kernel_time"
 
 
-def summarize(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _quietest(runs: Sequence[tuple[float, float]], bursts: Sequence[int]) -> Sequence[tuple[float, float]]:
+    """Of runs in bursts of the given lengths, the burst with the least median duration."""
+    parts, began = [], 0
+    for length in bursts:
+        parts.append(runs[began : began + length])
+        began += length
+    return min(parts, key=lambda part: statistics.median(ended - started for started, ended in part))
+
+
+def summarize(events: Sequence[dict[str, Any]], bursts: Sequence[int] = ()) -> dict[str, Any]:
     """Kernels in order of execution with median times, from a trace of at least `WARM_UP_RUNS + 1` runs.
+
+    `bursts` are the numbers of runs, after those that warm up, that were made in a row: only the quietest of them counts then.
 
     Raises:
         ValueError: the trace holds too few runs.
@@ -24,11 +35,11 @@ def summarize(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
     runs = sorted((event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") == "Session" and event.get("name") == "model_run")
     if len(runs) <= WARM_UP_RUNS:
         raise ValueError(f"the profile holds {len(runs)} runs; more than {WARM_UP_RUNS} are needed")
-    counted_from = runs[WARM_UP_RUNS][0]
+    counted = _quietest(runs[WARM_UP_RUNS:], bursts) if bursts else runs[WARM_UP_RUNS:]
     times: dict[tuple[str, str], list[int]] = {}
     first: dict[tuple[str, str], dict[str, Any]] = {}
     for event in sorted((e for e in events if e.get("cat") == "Node" and e["name"].endswith(_SUFFIX)), key=lambda e: e["ts"]):
-        if event["ts"] < counted_from:
+        if not counted[0][0] <= event["ts"] < counted[-1][1]:
             continue
         key = (event["name"].removesuffix(_SUFFIX), event["args"].get("node_index", ""))
         times.setdefault(key, []).append(event["dur"])
@@ -48,4 +59,4 @@ def summarize(events: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "runs": len(durations),
             }
         )
-    return {"kernels": kernels, "runs": len(runs) - WARM_UP_RUNS}
+    return {"kernels": kernels, "runs": len(counted)}

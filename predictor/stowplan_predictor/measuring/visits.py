@@ -27,11 +27,12 @@ class VisitRules:
 
     bursts: int = 2
     """On one core; one more on several, which the host may place badly."""
-    min_runs: int = 4
+    min_runs: int = 3
     """Of a burst; a slow network takes longer for them."""
     burst_s: float = 0.15
-    profile_runs: int = 5
-    profile_s: float = 0.25
+    profile_runs: int = 2
+    profile_s: float = 0.12
+    """Of a burst with the profiler, whose trace holds tens of megabytes if it is long."""
     settles: int = 6
     """Looks at the placement of cores before each profile and burst, at most."""
     max_s: float = 8.0
@@ -76,6 +77,7 @@ def _settling(rules: VisitRules, best: Reference) -> dict[str, float]:
 def _window(worker: processes.Worker, path: Path, part: Slice, rules: VisitRules, best: Reference, *, optimized: onnx.ModelProto | None) -> Window:
     """Opens the network on a slice, profiles it where its optimised graph is given to name the kernels by, and times it."""
     cores, slot = processes.cores_of(part), str(part)
+    bursts = rules.bursts + (cores > 1)
     with tempfile.TemporaryDirectory() as folder:
         worker.ask(
             "open", timeout_s=120, model=str(path), cpus=processes.placed_cpus(cores), threads=cores, spinning=True, input_shapes={},
@@ -83,10 +85,12 @@ def _window(worker: processes.Worker, path: Path, part: Slice, rules: VisitRules
         )  # fmt: skip
         kernels: tuple[KernelTime, ...] = ()
         if optimized is not None:
-            summary = worker.ask("profile_own", timeout_s=180, slot=slot, runs=rules.profile_runs, max_s=rules.profile_s, **_settling(rules, best))
+            summary = worker.ask(
+                "profile_own", timeout_s=180, slot=slot, count=bursts, min_runs=rules.profile_runs, min_s=rules.profile_s, **_settling(rules, best)
+            )
             kernels = profiles.kernel_times(summary, optimized)
     taken = worker.ask(
-        "bursts", timeout_s=rules.max_s * 5 + 60, slot=slot, count=rules.bursts + (cores > 1),
+        "bursts", timeout_s=rules.max_s * 5 + 60, slot=slot, count=bursts,
         min_runs=rules.min_runs, min_s=rules.burst_s, max_s=rules.max_s, **_settling(rules, best),
     )  # fmt: skip
     copied = worker.ask("copied", timeout_s=60, slot=slot)

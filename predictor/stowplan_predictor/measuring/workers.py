@@ -187,22 +187,29 @@ class Measured:
         if save_optimized:
             options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         session = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
-        return self._traced(session, runs, max_s)
-
-    def profile_own(self, *, runs: int, max_s: float, settle_ms: float, settles: int) -> dict[str, Any]:
-        """Kernel times of the session itself, opened with the profiler on; from here on it runs without."""
-        self._settle(settle_ms, settles)
-        return self._traced(self.session, runs, max_s)
-
-    def _traced(self, session: Any, runs: int, max_s: float) -> dict[str, Any]:  # noqa: ANN401 - the runtime's own
         started, done = time.perf_counter(), 0
         while done < runs + traces.WARM_UP_RUNS or (done < traces.MAX_RUNS and time.perf_counter() - started < max_s):
             session.run(self.outputs, self.feeds)
             done += 1
-        trace = Path(session.end_profiling())
-        events = json.loads(trace.read_text(encoding="utf-8"))
-        trace.unlink()
-        return traces.summarize(events)
+        return traces.summarize(_events(session))
+
+    def profile_own(self, *, count: int, min_runs: int, min_s: float, settle_ms: float, settles: int) -> dict[str, Any]:
+        """Kernel times of the session itself, opened with the profiler on, in the quietest of several bursts; from here on it runs without."""
+        # One run was made when it was opened, and each burst begins with one that settles.
+        self.warm_up(traces.WARM_UP_RUNS - 1, 0.0)
+        lengths = []
+        for _ in range(count):
+            self._settle(settle_ms, settles)
+            lengths.append(1 + self.warm_up(min_runs, min_s))
+        return traces.summarize(_events(self.session), lengths)
+
+
+def _events(session: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the runtime's own
+    """What the profiler wrote, which ends with this."""
+    trace = Path(session.end_profiling())
+    events: list[dict[str, Any]] = json.loads(trace.read_text(encoding="utf-8"))
+    trace.unlink()
+    return events
 
 
 def main() -> int:

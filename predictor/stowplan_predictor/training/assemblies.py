@@ -1,27 +1,22 @@
 """From a campaign's work folder to a committed data set, with its provenance and its noise floor."""
 
-import importlib.metadata
 import json
-import platform
-import statistics
-import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import onnx
 from stowplan_fleet import descriptors
+from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.slices import parse_slice
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.measuring import devices, networks, noises, optimizers, references, structures
+from stowplan_predictor.measuring import devices, networks, optimizers, structures
 from stowplan_predictor.measuring.references import Reference
-from stowplan_predictor.training import datasets, plans, zoo
+from stowplan_predictor.training import datasets, provenances, random_kinds, zoo
 from stowplan_predictor.training.results import Results
-from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
-
-_VERSIONED: Final = ("stowplan", "onnxruntime", "onnx", "numpy", "torch", "torchvision", "timm", "transformers")
+from stowplan_predictor.training.rows import StructureRow
 
 
 def keep_structure(work: Path, entry: zoo.Entry, path: Path, source: str) -> None:
@@ -135,69 +130,30 @@ def _structures(work: Path, names: set[str]) -> list[StructureRow]:
     return rows
 
 
-def noise_floor(rows: Sequence[NetworkRow], repeats: Collection[int]) -> dict[str, Any]:
-    """How far the medians of independent measurements of the same network on the same slice lie from the first one, relatively."""
-    first = {(row.network, row.slice): row.median_ms for row in rows if row.repeat == 0}
-    changes = sorted(
-        abs(row.median_ms - first[row.network, row.slice]) / first[row.network, row.slice]
-        for row in rows
-        if row.repeat in repeats and (row.network, row.slice) in first
-    )
-    if not changes:
-        return {"retests": 0}
-    return {"retests": len(changes), "median": statistics.median(changes), "p90": changes[int(0.9 * (len(changes) - 1))], "max": changes[-1]}
-
-
-def _provenance(work: Path, device: Any, rows: Mapping[str, Sequence[Any]], failed: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401
-    measured = sorted(row.measured_at for table in ("networks", "pairs", "loads") for row in rows[table])
-    spreads = work / "spreads.json"
-    return {
-        "host": platform.node(),
-        "cpu": device.model,
-        "cores": device.cores,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": sys.version.split()[0],
-        "versions": {package: importlib.metadata.version(package) for package in _VERSIONED},
-        "date": {"first": measured[0], "last": measured[-1]} if measured else {},
-        "protocol": {
-            "runtime": "onnxruntime, CPUExecutionProvider, ORT_ENABLE_ALL, inter-operator threads 1, intra-operator threads = cores of the slice",
-            "placement": "fresh process pinned to the last cores; a CFS quota (period 100 ms) and no spinning where the slice is fractional",
-            "limit_foreign_and_steal": noises.LIMIT,
-            "limit_cv": networks.MAX_CV,
-            "attempts": networks.MAX_ATTEMPTS,
-            "limit_product_slowdown": references.MAX_PRODUCT_SLOWDOWN,
-            "limit_copy_slowdown": references.MAX_COPY_SLOWDOWN,
-            "weights": "random: times, not accuracy, are the matter",
-        },
-        "rows": {table: len(given) for table, given in rows.items()},
-        "noisy": {table: sum(row.noisy for row in rows[table]) for table in ("networks", "pairs", "loads")},
-        "test_retest": {part: noise_floor([row for row in rows["networks"] if row.slice == part], {1}) for part in plans.WHOLE},
-        "unbracketed_retest": {part: noise_floor([row for row in rows["networks"] if row.slice == part], {2, 3}) for part in plans.WHOLE},
-        "device_spreads": json.loads(spreads.read_text(encoding="utf-8")) if spreads.exists() else {},
-        "left_out": dict(failed),
-    }
-
-
 def assemble(work: Path, results: Results, root: Path) -> str:
     """Writes `root/<device>/` and `root/splits.json`; returns one line about it.
 
     Raises:
         DatasetRefused: a result is malformed.
     """
-    rows, failed = results.collect()
+    collected, failed = results.collect()
+    rows: dict[str, list[Any]] = dict(collected)
     failed |= {f"export__{name}": reason for name, reason in left_out(work).items()}
     device_file = (work / "device.json").read_bytes()
     device = descriptors.read_device(device_file)
+    if not isinstance(device, CpuDevice):
+        raise DatasetRefused(f"{work}/device.json: {device.name} is no CPU; this campaign measures CPUs")
     folder = root / device.name
-    named = {row.network for table in rows.values() for row in table} | {row.tenant for row in rows["pairs"] if isinstance(row, PairRow)}
-    tables: dict[str, Any] = {"structures": _structures(work, named), **rows}
-    datasets.write_rows(folder / "structures.parquet", tables["structures"], StructureRow)
-    datasets.write_rows(folder / "networks.parquet", tables["networks"], NetworkRow)
-    datasets.write_rows(folder / "kernels.parquet", tables["kernels"], KernelRow)
-    datasets.write_rows(folder / "pairs.parquet", tables["pairs"], PairRow)
-    datasets.write_rows(folder / "loads.parquet", tables["loads"], LoadRow)
+    stored = {row.network for table in ("networks", "loads", "pairs") for row in rows[table]} | {row.tenant for row in rows["pairs"]}
+    tables: dict[str, Any] = {"structures": _structures(work, stored), **rows}
+    for table, given in tables.items():
+        datasets.write_rows(folder / f"{table}.parquet", given, datasets.TABLES[table])
     (folder / "device.json").write_bytes(device_file)
-    datasets.write_provenance(folder, _provenance(work, device, tables, failed))
-    splits = {"folds": zoo.folds(), "light_families": sorted(zoo.light_families())}
+    spreads = json.loads((work / "spreads.json").read_text(encoding="utf-8"))
+    datasets.write_provenance(folder, provenances.provenance(device, tables, failed, spreads))
+    folds = zoo.folds()
+    for kind in random_kinds.KINDS:
+        folds |= zoo.dealt(random_kinds.configurations(kind))
+    splits = {"folds": folds, "light_families": sorted(zoo.light_families())}
     (root / "splits.json").write_text(json.dumps(splits, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return f"{folder}: " + ", ".join(f"{len(given)} {table}" for table, given in tables.items())

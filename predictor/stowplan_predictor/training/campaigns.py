@@ -17,7 +17,7 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stowplan_predictor.errors import DatasetRefused, MeasurementError, RuntimeRefused
-from stowplan_predictor.training import assemblies, plans, random_runs, runs, zoo
+from stowplan_predictor.training import assemblies, isolated_runs, plans, random_runs, runs, zoo
 from stowplan_predictor.training.datasets import AnyRow
 from stowplan_predictor.training.plans import Task
 from stowplan_predictor.training.results import Results
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not exported:
                 progress.console.print("no network is exported yet: run with --export-only first")
                 return EXIT_REFUSED
-            tasks = plans.plan([entry for entry in entries if entry.name in exported], random_runs.tasks())
+            tasks = plans.plan([entry for entry in entries if entry.name in exported], random_runs.tasks(), isolated_runs.tasks(arguments.work))
             assemblies.survey_once(arguments.work, arguments.device, progress.console.print)
             best = assemblies.references_once(arguments.work, plans.WHOLE, progress.console.print)
             bar = progress.add_task("measuring", total=len(tasks))
@@ -141,6 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         return runs.run_visit(task, files, progress.console.print, optimized.read(task.network), best)
                     case "randoms":
                         return random_runs.run_randoms(task, arguments.work, progress.console.print, best)
+                    case "isolated":
+                        return isolated_runs.run_isolated(task, arguments.work, progress.console.print, best)
                     case "network":
                         return runs.run_network(task, files, progress.console.print)
                     case "pair":

@@ -11,6 +11,8 @@ WHOLE: Final = ("cpu:1", "cpu:2")
 FRACTIONAL: Final = ("cpu:500m", "cpu:1500m")
 # `repeat` of the first visit, which profiles, of the second and of the third.
 VISITS: Final = (10, 20, 30)
+# Models beyond the first of each family that come before random networks on more than one core and before second visits.
+_FIRST_MODELS: Final = 120
 UTILIZATIONS: Final = (0.3, 0.5, 0.7, 0.85)
 
 # Diverse in what they strain: arithmetic, memory, dispatch; small and large; convolutional and attention.
@@ -87,7 +89,8 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
     families, models, variants = _breadth_first(entry for entry in entries if entry.split == "zoo")
     light = [entry for entry in entries if entry.split == "light"]
     old_random = [entry for entry in entries if entry.split == "random"]
-    half = len(randoms) // 2
+    one_core = [task for task in randoms if task.slice == WHOLE[0]]
+    more_cores = [task for task in randoms if task.slice != WHOLE[0]]
 
     def visits(chosen: Iterable[Entry], rank: int) -> list[Task]:
         return [Task("visit", entry.name, "+".join(WHOLE), repeat=VISITS[rank]) for entry in chosen]
@@ -98,11 +101,11 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
     pairs = [Task("pair", one, "cpu:1", tenant=two, tenant_slice="cpu:1") for one, two in pairs_of(named(_PAIRED))]
     loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
     fractional = [Task("network", name, part) for part in FRACTIONAL for name in named(_FRACTIONED)]
-    first_retests = [*light, *families[::4]]
-    later = [entry for entry in ordered(entries) if entry not in first_retests]
+    retested = [*light, *families[::4]]
+    later = [entry for entry in ordered(entries) if entry not in retested]
     return (
-        *visits([*light, *families], 0), *woven(visits(models, 0), randoms[:half], isolated),
-        *visits(first_retests, 1), *fractional,
-        *woven(visits([*variants, *old_random], 0), randoms[half:], visits(later, 1)),
+        *visits([*light, *families], 0),
+        *woven(visits(models[:_FIRST_MODELS], 0), one_core, isolated, visits(retested, 1), fractional),
+        *woven(visits([*models[_FIRST_MODELS:], *variants, *old_random], 0), more_cores, visits(later, 1)),
         *loads, *pairs, *visits(ordered(entries), 2),
     )  # fmt: skip

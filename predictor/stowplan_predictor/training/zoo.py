@@ -6,7 +6,7 @@ package are for judgement only; zoo models of the same families carry the same f
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,7 +58,13 @@ def light_families() -> frozenset[str]:
     return frozenset(LIGHT.values())
 
 
+def dealt(names: Iterable[str]) -> dict[str, int]:
+    """A fold for each name, by a checksum of it, dealt so that folds differ by one name at most."""
+    ordered = sorted(names, key=lambda name: (zlib.crc32(name.encode()), name))
+    return {name: position % FOLDS for position, name in enumerate(ordered)}
+
+
 def folds() -> dict[str, int]:
-    """Fold of each family, by a checksum of its name, dealt so that folds differ by one family at most."""
-    ordered = sorted({entry.family for entry in entries()}, key=lambda family: (zlib.crc32(family.encode()), family))
-    return {family: position % FOLDS for position, family in enumerate(ordered)}
+    """Fold of each family: of published networks and, apart, of our first random ones."""
+    published = {entry.family for entry in entries() if entry.split != "random"}
+    return dealt(published) | dealt({entry.family for entry in entries()} - published)
