@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from stowplan_predictor.errors import DatasetRefused, RuntimeRefused
-from stowplan_predictor.training import campaigns, plans, zoo
-from stowplan_predictor.training.assemblies import noise_floor
+from stowplan_predictor.training import assemblies, campaigns, plans, zoo
 from stowplan_predictor.training.campaigns import Clock, run_tasks
 from stowplan_predictor.training.datasets import AnyRow
 from stowplan_predictor.training.plans import Task
+from stowplan_predictor.training.random_rows import OptimizedRow
 from stowplan_predictor.training.results import Results
-from stowplan_predictor.training.rows import KernelRow, NetworkRow
+from stowplan_predictor.training.rows import KernelRow
 
 _TASKS = [Task("network", name, "cpu:1") for name in ("a", "b", "c")]
 
@@ -84,34 +84,59 @@ def test_a_malformed_result_is_named(tmp_path: Path) -> None:
         Results(tmp_path).collect()
 
 
-def test_plan_covers_every_network_once_a_slice() -> None:
-    """Each network on one core and on two; keys are unique, so that no result overwrites another."""
-    entries = zoo.entries()
-    tasks = plans.plan(entries)
-    covered = Counter((task.network, task.slice) for task in tasks if task.kind == "network" and task.repeat == 0 and task.slice != "cpu:500m")
+_RANDOMS = [Task("randoms", f"fnn-{seed:05d}", part, seed=seed) for seed in range(0, 400, 40) for part in ("cpu:1", "cpu:2")]
 
-    assert covered == {(entry.name, part): 1 for entry in entries for part in ("cpu:1", "cpu:2")}
+
+def test_plan_covers_every_network_once_a_visit() -> None:
+    """Each network on one core and on two, three times; chunks of random networks once; keys are unique, so that no result overwrites another."""
+    entries = zoo.entries()
+    tasks = plans.plan(entries, _RANDOMS)
+    covered = Counter((task.network, task.repeat) for task in tasks if task.kind == "visit")
+
+    assert covered == {(entry.name, repeat): 1 for entry in entries for repeat in plans.VISITS}
+    assert {task.slice for task in tasks if task.kind == "visit"} == {"cpu:1+cpu:2"}
+    assert sorted(task.key for task in tasks if task.kind == "randoms") == sorted(task.key for task in _RANDOMS)
     assert len({task.key for task in tasks}) == len(tasks)
-    assert {task.kind for task in tasks} == {"network", "pair", "load"}
-    assert sum(task.repeat for task in tasks) >= 15
+    assert {task.kind for task in tasks} == {"visit", "network", "randoms", "pair", "load"}
+
+
+def test_second_visits_come_minutes_after_first_ones() -> None:
+    """A retest next to its test would meet the same moment of the machine: at least a hundred tasks lie between."""
+    tasks = [task for task in plans.plan(zoo.entries(), _RANDOMS) if task.kind == "visit"]
+    at = {(task.network, task.repeat): position for position, task in enumerate(tasks)}
+    first, second, _ = plans.VISITS
+
+    assert min(at[network, second] - at[network, first] for network, repeat in at if repeat == first) >= 20
+    assert sum(at[entry.name, second] - at[entry.name, first] >= 100 for entry in zoo.entries()) >= 400
 
 
 def test_breadth_comes_first() -> None:
-    """When time is short, every family was seen before any network in a second size."""
-    tasks = [task for task in plans.plan(zoo.entries()) if task.kind == "network" and task.repeat == 0]
-    family = {entry.name: entry.family for entry in zoo.entries() if entry.split == "zoo"}
-    model = {entry.name: entry.model for entry in zoo.entries() if entry.split == "zoo"}
-    seen_models, first_repeat = set(), None
-    seen_at_repeat: set[str] = set()
-    for task in tasks:
-        if task.slice != "cpu:1" or task.network not in family:
-            continue
-        if model[task.network] in seen_models and first_repeat is None:
-            first_repeat = task.network
-            seen_at_repeat = {family[name] for name in (t.network for t in tasks[: tasks.index(task)]) if name in family}
-        seen_models.add(model[task.network])
+    """When time is short, every family was seen before any second model of one, and those that judge before all."""
+    tasks = [task for task in plans.plan(zoo.entries(), _RANDOMS) if task.kind == "visit" and task.repeat == plans.VISITS[0]]
+    entry = {entry.name: entry for entry in zoo.entries()}
+    families = {one.family for one in entry.values() if one.split == "zoo"}
+    order = [entry[task.network] for task in tasks]
 
-    assert seen_at_repeat == set(family.values())
+    assert {one.split for one in order[:9]} == {"light"}
+    assert {one.family for one in order[9 : 9 + len(families)]} == families
+
+
+def test_woven_lists_are_equally_far_at_any_time() -> None:
+    """Half of the tasks are half of each kind; none is lost, and each list keeps its order."""
+    lists = [[Task(kind, str(number), "cpu:1") for number in range(count)] for kind, count in (("a", 40), ("b", 10), ("c", 20))]
+    tasks = plans.woven(*lists)
+    half = Counter(task.kind for task in tasks[:35])
+
+    assert half == {"a": 20, "b": 5, "c": 10}
+    assert [[task for task in tasks if task.kind == kind] for kind in "abc"] == lists
+
+
+def test_shares_of_an_export_cover_everything_once() -> None:
+    """Processes that share the work leave nothing out and do nothing twice."""
+    entries = plans.ordered(zoo.entries())
+
+    assert sorted(entry.name for entry in entries) == sorted(entry.name for entry in zoo.entries())
+    assert [entry.split for entry in entries][:9] == ["light"] * 9
 
 
 def test_pairs_meet_both_alike_and_unlike() -> None:
@@ -124,38 +149,42 @@ def test_pairs_meet_both_alike_and_unlike() -> None:
 
 
 def test_zoo_is_broad() -> None:
-    """At least 45 models of at least 20 families, names unique, and light models share family names with the zoo's."""
+    """At least 150 models of at least 25 families, names unique, and light models share family names with the zoo's."""
     entries = zoo.entries()
     real = [entry for entry in entries if entry.split == "zoo"]
 
     assert len({entry.name for entry in entries}) == len(entries)
-    assert len({entry.model for entry in real}) >= 45
-    assert len({entry.family for entry in real}) >= 20
+    assert len({(entry.library, entry.model) for entry in real}) >= 150
+    assert len({entry.family for entry in real}) >= 25
     assert sum(entry.split == "light" for entry in entries) == 9
     assert zoo.light_families() - {"zfnet"} <= {entry.family for entry in real}
 
 
 def test_folds_deal_families_evenly() -> None:
-    """Every family has one fold, and folds differ by one family at most."""
+    """Every family has one fold, and folds differ by one family at most, among published networks and among random ones."""
     folds = zoo.folds()
-    sizes = Counter(folds.values())
+    published = {entry.family for entry in zoo.entries() if entry.split != "random"}
 
     assert set(folds) == {entry.family for entry in zoo.entries()}
-    assert max(sizes.values()) - min(sizes.values()) <= 1
+    for families in (published, set(folds) - published):
+        sizes = Counter(folds[family] for family in families)
+        assert max(sizes.values()) - min(sizes.values()) <= 1
 
 
-def _network(name: str, repeat: int, median_ms: float) -> NetworkRow:
-    return NetworkRow(name, "cpu:1", repeat, 1, 30, 3, median_ms, median_ms, 1, 1, 1, 1, 1, 0, tuple([1.0] * 21), 0, 0, 1, False, None, None, "2026")
+def test_bytes_survive_a_result(tmp_path: Path) -> None:
+    """Optimised graphs are bytes, which JSON has no word for."""
+    results = Results(tmp_path)
+    results.keep(_TASKS[0], {"optimized": [OptimizedRow("fnn-00001", b"\x00\xffonnx")]})
+
+    assert results.collect()[0]["optimized"] == [OptimizedRow("fnn-00001", b"\x00\xffonnx")]
 
 
-def test_noise_floor_compares_test_with_retest() -> None:
-    """Relative change of the median, over networks that were measured twice."""
-    rows = [_network("a", 0, 10.0), _network("a", 1, 11.0), _network("b", 0, 10.0), _network("b", 1, 9.8), _network("c", 0, 5.0)]
-    floor = noise_floor(rows, {1})
+def test_what_cannot_be_exported_is_not_tried_again(tmp_path: Path) -> None:
+    """Its reason is kept until somebody deletes it."""
+    assemblies.keep_left_out(tmp_path, "net-b1-s8", "no such operator")
 
-    assert floor["retests"] == 2
-    assert floor["max"] == pytest.approx(0.1)
-    assert noise_floor(rows[-1:], {1}) == {"retests": 0}
+    assert assemblies.left_out(tmp_path) == {"net-b1-s8": "no such operator"}
+    assert assemblies.exported(tmp_path) == {}
 
 
 def test_nothing_exported_is_an_error(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from stowplan_fleet.slices import parse_slice
 from stowplan_predictor.errors import CgroupUnavailable, MeasurementError, RuntimeRefused
-from stowplan_predictor.measuring import loads, networks, pairs, profiles
+from stowplan_predictor.measuring import loads, networks, optimizers, pairs, profiles, visits
 from stowplan_predictor.measuring.request_loops import arrival_times_s
 
 _SHORT = networks.SampleRules(min_runs=30, min_s=0.02, max_s=0.2, budget_s=0.1, warmup_s=0.01, fractional_min_s=0.25)
@@ -52,6 +52,22 @@ def test_the_machine_itself_is_looked_at() -> None:
     assert measured.product_slowdown is not None
     assert measured.copy_slowdown is not None
     assert min(measured.product_slowdown, measured.copy_slowdown) > 0.5
+
+
+def test_a_visit_times_the_session_that_it_profiled(tmp_path: Path) -> None:
+    """Kernels and runs of the same session on one core, and the quietest of its bursts; without the optimised graph nothing is profiled."""
+    path = tmp_path / "network.onnx"
+    path.write_bytes(_network())
+    rules = visits.VisitRules(bursts=2, burst_s=0.01, profile_s=0.01, settles=1)
+    best = {"cpu:1": networks.best_reference(parse_slice("cpu:1"), seconds=0.2)}
+    (window,) = visits.visit(path, [parse_slice("cpu:1")], best, optimized=optimizers.optimized_structure(path), rules=rules)
+    (unprofiled,) = visits.visit(path, [parse_slice("cpu:1")], best, rules=rules)
+
+    assert [kernel.outputs for kernel in window.kernels][-1] == ("y",)
+    assert len(window.burst_medians_ms) == 2
+    assert window.distribution.median_ms == min(window.burst_medians_ms, key=lambda median: abs(median - window.distribution.median_ms))
+    assert window.product_slowdown > 0.5
+    assert unprofiled.kernels == ()
 
 
 def test_dynamic_dimensions_are_bound_by_shapes() -> None:

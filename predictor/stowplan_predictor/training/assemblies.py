@@ -130,6 +130,14 @@ def _structures(work: Path, names: set[str]) -> list[StructureRow]:
     return rows
 
 
+def folds() -> dict[str, int]:
+    """Fold of each family and of each configuration of the random generators, each kind dealt by itself."""
+    found = zoo.folds()
+    for kind in random_kinds.KINDS:
+        found |= zoo.dealt(random_kinds.configurations(kind))
+    return found
+
+
 def assemble(work: Path, results: Results, root: Path) -> str:
     """Writes `root/<device>/` and `root/splits.json`; returns one line about it.
 
@@ -151,9 +159,6 @@ def assemble(work: Path, results: Results, root: Path) -> str:
     (folder / "device.json").write_bytes(device_file)
     spreads = json.loads((work / "spreads.json").read_text(encoding="utf-8"))
     datasets.write_provenance(folder, provenances.provenance(device, tables, failed, spreads))
-    folds = zoo.folds()
-    for kind in random_kinds.KINDS:
-        folds |= zoo.dealt(random_kinds.configurations(kind))
-    splits = {"folds": folds, "light_families": sorted(zoo.light_families())}
+    splits = {"folds": folds(), "light_families": sorted(zoo.light_families())}
     (root / "splits.json").write_text(json.dumps(splits, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return f"{folder}: " + ", ".join(f"{len(given)} {table}" for table, given in tables.items())

@@ -102,10 +102,10 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
     loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
     fractional = [Task("network", name, part) for part in FRACTIONAL for name in named(_FRACTIONED)]
     retested = [*light, *families[::4]]
-    later = [entry for entry in ordered(entries) if entry not in retested]
+    later = [entry for entry in (*families, *models) if entry not in retested]
     return (
         *visits([*light, *families], 0),
         *woven(visits(models[:_FIRST_MODELS], 0), one_core, isolated, visits(retested, 1), fractional),
         *woven(visits([*models[_FIRST_MODELS:], *variants, *old_random], 0), more_cores, visits(later, 1)),
-        *loads, *pairs, *visits(ordered(entries), 2),
+        *loads, *pairs, *visits([*variants, *old_random], 1), *visits(ordered(entries), 2),
     )  # fmt: skip

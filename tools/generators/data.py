@@ -1,0 +1,11 @@
+"""Makes docs/data.md from the committed data set: `python tools/generators/data.py ROOT` writes below ROOT."""
+
+import sys
+from pathlib import Path
+
+from stowplan_predictor.training import data_cards, evaluations
+
+if __name__ == "__main__":
+    root = Path("datasets")
+    pages = [data_cards.card(folder, root / "splits.json") for folder in sorted(root.iterdir()) if folder.is_dir()]
+    evaluations.write_page("\n".join(pages), Path(sys.argv[1]) / "docs" / "data.md")
