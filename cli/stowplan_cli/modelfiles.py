@@ -8,6 +8,7 @@ from stowplan_fleet.manifests.configmaps import ConfigMapManifest
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_operator.errors import ModelRejected
 from stowplan_operator.models import contents, sources
+from stowplan_operator.models.sources import RemoteSource
 from stowplan_predictor.graphs.limits import DEFAULT_LIMITS
 
 from stowplan_cli import models
@@ -62,6 +63,8 @@ def model_of(manifest: InferenceServiceManifest, indexed: Mapping[str, Path], co
     missing = f"no file of --models has {digest}" if digest else "neither spec.model.digest nor status.model.digest tells which file of --models it is"
     try:
         source = sources.parse_uri(spec.uri)
+        if isinstance(source, RemoteSource):
+            raise Refused(f"InferenceService {name}: {missing}; and {source} is not fetched offline: put the file into the directory of --models")
         found = configmaps.get(f"{manifest.metadata.namespace}/{source.name}")
         return contents.read(source, manifest.metadata.namespace, found, DEFAULT_LIMITS.max_file_bytes, digest)
     except ModelRejected as error:

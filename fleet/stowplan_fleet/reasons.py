@@ -29,6 +29,7 @@ class ConditionReason(StrEnum):
     ANALYZED = "Analyzed"
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_REFUSED = "ModelRefused"
+    MODEL_UNREACHABLE = "ModelUnreachable"
     SOURCE_NOT_ALLOWED = "SourceNotAllowed"
     DIGEST_MISMATCH = "DigestMismatch"
     PREDICTOR_UNAVAILABLE = "PredictorUnavailable"

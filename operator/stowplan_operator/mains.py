@@ -94,6 +94,8 @@ async def operate(settings: OperatorSettings, predictor: Predictor, stop: asynci
                 for task in (work, operator):
                     task.cancel()
                 results = await asyncio.gather(operator, work, return_exceptions=True)
+                for reconciler in reconcilers:
+                    await reconciler.close()
             failure = next((result for result in results if isinstance(result, Exception)), None)
             if failure is not None:
                 raise failure

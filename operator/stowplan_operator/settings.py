@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from stowplan_operator.errors import StartRefused
+from stowplan_operator.models.sources import Allowances
 from stowplan_operator.sizing.climbs import Patience
 
 
@@ -36,6 +37,23 @@ class ModelSettings:
 
     bytes_max: int = 64 << 20
     """Largest model file. A ConfigMap holds 1 MiB; structure without weights is smaller than that for most networks."""
+    https_hosts: tuple[str, ...] = ()
+    """Hosts that `https:` models may come from, by exact name (`models.example.com`, `models.example.com:8443`); none unless named."""
+    s3_buckets: tuple[str, ...] = ()
+    """Buckets that `s3:` models may come from; credentials are the pod's own, as the cloud's libraries find them."""
+    gs_buckets: tuple[str, ...] = ()
+    """Buckets that `gs:` models may come from."""
+    s3_endpoint: str = ""
+    """URL of an S3-compatible store; empty: Amazon's own."""
+    fetch_timeout_s: float = 30.0
+    """Of fetching one remote model."""
+    recheck_s: float = 300.0
+    """A remote model without a pinned digest is asked for again after that time; a pinned one never."""
+
+    @property
+    def allowances(self) -> Allowances:
+        """The remote places as values."""
+        return Allowances(self.https_hosts, self.s3_buckets, self.gs_buckets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +108,7 @@ class OperatorSettings:
             raise StartRefused("reconciling.workers: at least 1")
         timing = self.reconciling
         durations = {"reconciling.resync_s": timing.resync_s, "reconciling.backoff_s": timing.backoff_s, "api.timeout_s": self.api.timeout_s}
+        durations |= {"models.fetch_timeout_s": self.models.fetch_timeout_s, "models.recheck_s": self.models.recheck_s}
         for name, value in durations.items():
             if not value > 0:
                 raise StartRefused(f"{name}: {value} is not above 0")

@@ -59,6 +59,7 @@ SWITCHES = [
     (),
     ("scheduler.replicas=1",),
     ("crds.enabled=false", "rbac.aggregate=false"),
+    ("operator.models.httpsHosts[0]=models.example.com:8443", "operator.models.s3Buckets[0]=models", "operator.serviceAccountAnnotations.role=arn"),
     ("networkPolicy.enabled=false", "podDisruptionBudget.enabled=false"),
     ("descriptorsNamespace=kube-public", "images.pullSecrets[0].name=registry", "logLevel=debug"),
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1/32", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"),

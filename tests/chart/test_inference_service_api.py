@@ -117,7 +117,7 @@ CONTAINER = "spec.template.spec.containers.0"
 REFUSED = [
     (with_("metadata.name", "n" * 64), "metadata.name must have at most 63 characters, because it labels the pods"),
     (with_("spec.model.uri", "file:///model.onnx"), "file: works offline only"),
-    (with_("spec.model.uri", "http://example.org/m.onnx"), "must be configmap://NAME/KEY; https://"),
+    (with_("spec.model.uri", "http://example.org/m.onnx"), "must be configmap://NAME/KEY, https://"),
     (with_("spec.model.uri", "configmap://net-graph"), "a ConfigMap is named configmap://NAME/KEY"),
     (with_("spec.model.uri", "configmap://other-ns/net/model.onnx"), "a ConfigMap is named configmap://NAME/KEY"),
     (with_("spec.model.digest", "sha256:abc"), "spec.model.digest"),

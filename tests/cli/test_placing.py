@@ -288,7 +288,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "odd environment": ([service("a", 9, template={"spec": {"containers": [{"env": [1]}]}})], [node("a")], "env"),
     "no model": ([service("a", 9, model={"uri": "configmap://g/m", "digest": "sha256:" + "0" * 64})], [node("a")], "no file of --models has sha256:0"),
     "no digest": ([service("a", 9, model={"uri": "configmap://g/m"})], [node("a")], "spec.model.digest"),
-    "remote model": ([service("a", 9, model={"uri": "https://169.254.169.254/"})], [node("a")], "remote"),
+    "remote model": ([service("a", 9, model={"uri": "https://169.254.169.254/latest"})], [node("a")], "not fetched offline"),
     "missing file": ([service("a", 9, model={"uri": "file:nothing.onnx"})], [node("a")], "nothing.onnx"),
     "no model file": ([service("a", 9, model={"uri": "file:services.yaml"})], [node("a")], "vision/a"),
     "not YAML": ("a: [", [node("a")], "not YAML"),

@@ -10,7 +10,7 @@ from stowplan_fleet.manifests.configmaps import ConfigMapManifest
 from stowplan_fleet.reasons import ConditionReason
 from stowplan_operator.errors import ModelRejected
 from stowplan_operator.models import contents, sources
-from stowplan_operator.models.sources import ConfigMapSource
+from stowplan_operator.models.sources import Allowances, ConfigMapSource, RemoteSource
 
 SOURCE = ConfigMapSource("graph", "model.onnx")
 CONTENT = b"\x08\x0a\xff"
@@ -20,9 +20,13 @@ HELD = ConfigMapManifest(binary_data={"model.onnx": base64.b64encode(CONTENT).de
 @pytest.mark.parametrize(
     "uri",
     [
-        "https://169.254.169.254/latest/meta-data",
-        "s3://bucket/model.onnx",
-        "gs://bucket/model.onnx",
+        "https://user@host/model.onnx",
+        "https://[::1]/model.onnx",
+        "https://host/model.onnx#part",
+        "https://HOST/model.onnx",
+        "s3://bucket/../other/model.onnx",
+        "s3://bucket//model.onnx",
+        "gs://b/model.onnx",
         "file:///etc/passwd",
         "configmap://kube-system/../secret",
         "configmap://name",
@@ -33,7 +37,7 @@ HELD = ConfigMapManifest(binary_data={"model.onnx": base64.b64encode(CONTENT).de
         "",
     ],
 )
-def test_only_configmaps_of_the_own_namespace_are_followed(uri: str) -> None:
+def test_only_what_is_listed_is_a_source(uri: str) -> None:
     """Every other scheme, and every spelling that would reach elsewhere, is refused with what to write instead."""
     with pytest.raises(ModelRejected, match="configmap://NAME/KEY") as caught:
         sources.parse_uri(uri)
@@ -47,7 +51,20 @@ def test_any_text_is_a_source_or_refused(uri: str) -> None:
         source = sources.parse_uri(uri)
     except ModelRejected:
         return
-    assert uri == f"configmap://{source.name}/{source.key}"
+    assert uri == (f"configmap://{source.name}/{source.key}" if isinstance(source, ConfigMapSource) else str(source))
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://169.254.169.254/latest/meta-data", "https://models.example.com:8443/a.onnx", "s3://bucket/a.onnx", "gs://bucket/a.onnx"]
+)
+def test_remote_places_are_off_unless_named(uri: str) -> None:
+    """Nothing is fetched from a place that the administrator did not name, to the letter; the message names the setting."""
+    source = sources.parse_uri(uri)
+    assert isinstance(source, RemoteSource)
+    with pytest.raises(ModelRejected, match=r"models\.(https_hosts|s3_buckets|gs_buckets)") as caught:
+        Allowances(https_hosts=("models.example.com", "example.com"), s3_buckets=("bucket2",)).check(source)
+    assert caught.value.reason is ConditionReason.SOURCE_NOT_ALLOWED
+    Allowances((source.place,), (source.place,), (source.place,)).check(source)
 
 
 def test_content_comes_from_either_half_of_a_configmap() -> None:

@@ -66,7 +66,7 @@ class Reconciler:
 
     def __init__(self, views: Views, api: Api, predictor: Predictor, *, settings: OperatorSettings, now: Callable[[], datetime], metrics: Metrics) -> None:
         self._views, self._predictor, self._settings, self._now, self._metrics = views, predictor, settings, now, metrics
-        self._analyses = Analyses(views, api, predictor, settings.models.bytes_max)
+        self._analyses = Analyses(views, api, predictor, settings.models)
         self._tenures = Tenures(settings.patience)
         self._waits = Waits()
         self._writer = Writer(views, api, metrics)
@@ -230,6 +230,10 @@ class Reconciler:
     def _about(self, look: _Look) -> dict[str, dict[str, str]]:
         metadata = look.manifest.metadata
         return logs.about("InferenceService", metadata.namespace, metadata.name, metadata.uid)
+
+    async def close(self) -> None:
+        """Closes what was opened to fetch models."""
+        await self._analyses.close()
 
     def _forget(self, name: ServiceName) -> None:
         uid = self._uids.pop(name)
