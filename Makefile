@@ -80,6 +80,14 @@ dataset: .venv/.installed-dev ## Measure this machine: resumable; nothing else m
 train: .venv/.installed-dev ## Train the shipped bundle from datasets/ and write its errors into the manifest
 	@$(BIN)/stowplan train
 
+.PHONY: rivals
+rivals: .venv/.installed-dev ## Train every system on every fold and keep its predictions in datasets/: resumable
+	@$(BIN)/python -m stowplan_predictor.training.rivals
+
+.PHONY: evaluate
+evaluate: .venv/.installed-dev ## Render docs/accuracy.md from the kept predictions, and print its main table
+	@$(BIN)/stowplan evaluate
+
 .PHONY: clean
 clean: ## Remove what was built inside the tree (caches outside it stay)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .work
