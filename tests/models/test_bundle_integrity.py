@@ -116,7 +116,7 @@ def test_paths_that_leave_the_directory_are_refused(folder: Path, path: str) -> 
         load_bundle(folder)
 
 
-@pytest.mark.parametrize("changes", [{"schema": 2}, {"name": "Not A Name"}, {"runtime": "../x"}, {"files": []}, {"provenance": 3}])
+@pytest.mark.parametrize("changes", [{"schema": 3}, {"name": "Not A Name"}, {"runtime": "../x"}, {"files": []}, {"provenance": 3}])
 def test_manifests_of_another_kind_are_refused(folder: Path, changes: dict[str, object]) -> None:
     """Another schema, another shape, or names that are none."""
     _forged(folder, **changes)
@@ -137,7 +137,7 @@ def test_manifests_that_are_no_json_are_refused(folder: Path, content: bytes) ->
 @pytest.mark.parametrize(
     ("path", "content"),
     [
-        ("kernels/light.onnx", b"not onnx"),
+        ("kernels/pooled.onnx", b"not onnx"),
         ("networks.json", b"{}\n"),
         ("colocation.json", b"[1]\n"),
         ("response.json", b'{"shapes": {}}\n'),

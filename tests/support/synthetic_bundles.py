@@ -12,15 +12,18 @@ from onnx import TensorProto, helper, numpy_helper
 from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.slices import DeviceName
-from stowplan_predictor.bundles.loading import COLOCATION, DEVICES, KERNELS, NETWORKS, RESPONSE
+from stowplan_predictor.bundles.loading import COLOCATION, DEVICES, NETWORKS, RESPONSE
 from stowplan_predictor.bundles.manifests import canonical
 from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.colocation.demands import Pressure
+from stowplan_predictor.kernels.estimators import KERNELS, KernelTable
 from stowplan_predictor.kernels.features import FEATURES
 from stowplan_predictor.kernels.intervals import LogInterval
 from stowplan_predictor.kernels.latencies import DeviceTable, Dispatch, NetworkTable
-from stowplan_predictor.kernels.regressors import HEAVY, LIGHT, KernelTable, RegressorTable
+from stowplan_predictor.kernels.members import POOLED, MemberTable
+from stowplan_predictor.kernels.ranges import HEAVY, LIGHT, TypeRange
+from stowplan_predictor.kernels.subgraphs import NODES
 from stowplan_predictor.response.queues import shape_of
 from stowplan_predictor.response.response_times import ResponseTable
 
@@ -60,16 +63,16 @@ def constant_model(value: float, columns: int) -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10).SerializeToString())
 
 
-def regressor_table(file: str, low: float = -50.0, high: float = 50.0) -> RegressorTable:
-    """A regressor that has seen every feature between two bounds."""
-    return RegressorTable(file, FEATURES, (low,) * len(FEATURES), (high,) * len(FEATURES), -10.0, 10.0, 5.0, 1000, 10, 0.2)
+def type_range(low: float = -50.0, high: float = 50.0) -> TypeRange:
+    """A range in which every feature was seen between two bounds."""
+    return TypeRange((low,) * len(FEATURES), (high,) * len(FEATURES), -10.0, 10.0, 5.0, 1000, 10, 0.2)
 
 
 def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, bytes]:
     """The content of a bundle in which all kernels take exp(log_ratio) times their roofline time."""
-    tables = {name: regressor_table(f"kernels/{name}.onnx") for name in (LIGHT, HEAVY)}
+    ranges = {name: type_range() for name in (LIGHT, HEAVY)}
     # Seen in these types only; the light fallback stands for element-wise kernels up to a few operations per byte.
-    tables[LIGHT] = replace(tables[LIGHT], feature_upper=tuple(2.0 if name == "log_intensity" else 50.0 for name in FEATURES))
+    ranges[LIGHT] = replace(ranges[LIGHT], feature_upper=tuple(2.0 if name == "log_intensity" else 50.0 for name in FEATURES))
     kinds = {"Conv": HEAVY, "PointwiseConv": HEAVY, "DepthwiseConv": HEAVY, "Gemm": HEAVY, "MatMul": HEAVY, "Relu": LIGHT, "Add": LIGHT}
     measured = DeviceTable(
         {"1": Dispatch(1.0, PER_KERNEL_MS, 0.0), "2": Dispatch(1.0, PER_KERNEL_MS, 0.0)},
@@ -80,9 +83,10 @@ def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, byt
     colocation = ColocationTable(TERMS, (0.1, 0.2, 0.1, 0.1, 0.1, 0.1), INTERVAL.widened(0.05), ((1000, 1000),), Pressure(1.0, 0.5, 0.5, 0.5), 0.9)
     shape = shape_of((0.0, 0.5, 0.95, 1.0), (0.95, 1.0, 1.05, 1.5))
     response = ResponseTable({"1000": shape, "2000": shape}, 0.2, 0.5, LogInterval(-0.1, 0.1), (1000,), 0.8, (50, 95), 0.9)
+    member = MemberTable(POOLED, {"": "kernels/pooled.onnx"})
     return {
-        **{table.file: constant_model(log_ratio, len(FEATURES)) for table in tables.values()},
-        KERNELS: canonical(asdict(KernelTable(FEATURES, tables, kinds))),
+        "kernels/pooled.onnx": constant_model(log_ratio, len(FEATURES) + 1),
+        KERNELS: KernelTable(FEATURES, NODES, ranges, kinds, (member,)).encoded(),
         NETWORKS: canonical(asdict(networks)),
         COLOCATION: canonical(asdict(colocation)),
         RESPONSE: canonical(asdict(response)),

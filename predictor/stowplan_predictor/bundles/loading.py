@@ -16,14 +16,12 @@ from stowplan_fleet.errors import ValueRefused
 from stowplan_predictor.bundles.manifests import MANIFEST, Manifest, digest, read_manifest
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.errors import BundleNotFound, BundleRefused
-from stowplan_predictor.kernels.features import FEATURES
+from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.latencies import NetworkModel, NetworkTable
-from stowplan_predictor.kernels.regressors import KernelRegressors, KernelTable
 from stowplan_predictor.response.response_times import ResponseTable
 
 # The runtime whose bundle this package ships.
 CPU_RUNTIME: Final = "onnxruntime-cpu"
-KERNELS: Final = "kernels.json"
 NETWORKS: Final = "networks.json"
 COLOCATION: Final = "colocation.json"
 RESPONSE: Final = "response.json"
@@ -41,7 +39,7 @@ class Bundle:
     manifest: Manifest
     manifest_json: str
     """As it lies on disk."""
-    kernels: KernelRegressors
+    kernels: KernelEstimator
     networks: NetworkModel
     colocation: ColocationTable
     response: ResponseTable
@@ -83,9 +81,8 @@ def _table(files: Mapping[str, bytes], path: str, kind: type[T]) -> T:
 
 
 def _assemble(manifest: Manifest, raw: bytes, files: Mapping[str, bytes]) -> Bundle:
-    kernels = _table(files, KERNELS, KernelTable)
     colocation = _table(files, COLOCATION, ColocationTable)
-    if kernels.features != FEATURES or colocation.terms != TERMS or len(colocation.coefficients) != len(TERMS):
+    if colocation.terms != TERMS or len(colocation.coefficients) != len(TERMS):
         raise BundleRefused(f"bundle {manifest.name}: trained with other features than this version computes; train it again with `stowplan train`")
     if any(coefficient < 0 for coefficient in colocation.coefficients):
         raise BundleRefused(f"bundle {manifest.name}: a tenant would make its neighbour faster; train it again with `stowplan train`")
@@ -95,7 +92,7 @@ def _assemble(manifest: Manifest, raw: bytes, files: Mapping[str, bytes]) -> Bun
     return Bundle(
         manifest=manifest,
         manifest_json=raw.decode(),
-        kernels=KernelRegressors(kernels, files),
+        kernels=open_kernels(files[KERNELS], files),
         networks=NetworkModel(_table(files, NETWORKS, NetworkTable), files),
         colocation=colocation,
         response=_table(files, RESPONSE, ResponseTable),

@@ -12,15 +12,13 @@ from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.distances import Distance
 from stowplan_predictor.kernels.intervals import LogInterval
 from stowplan_predictor.kernels.novelties import Novelties, NoveltyTable
-from stowplan_predictor.kernels.regressors import Efficiencies, open_session
+from stowplan_predictor.kernels.regressors import Efficiencies, FeatureRegressor
 from stowplan_predictor.kernels.resources import SliceResources
 from stowplan_predictor.kernels.rooflines import roofline_ms
 from stowplan_predictor.kernels.summaries import SUMMARY, heavy, summary
 from stowplan_predictor.kernels.throttles import sustained_ms
 from stowplan_predictor.kernels.workloads import Workloads
 
-HEAVY: Final = "heavy"
-LIGHT: Final = "light"
 # Kernels beyond the measured range make an answer an extrapolation once they hold this share of the predicted time: below it, even an
 # error of a factor of two there moves the sum by less than the interval's usual width.
 _EXTRAPOLATED_SHARE: Final = 0.05
@@ -37,6 +35,18 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Offset:
+    """By how much kernels take longer on a calibrated device than the models that were trained elsewhere say: log factors."""
+
+    heavy: float
+    """Of matrix-like kernels."""
+    light: float
+    """Of kernels that memory bounds."""
+    uncertainty: float
+    """By how much an interval widens on both sides: how sure those two are."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceTable:
     """What was learned end to end on one device."""
 
@@ -46,8 +56,10 @@ class DeviceTable:
     """By slice (`1000`: millicores), in units of the predicted difficulty, from families that trained nothing it was calibrated on.
     `_interval` says which one a slice that is not there takes."""
     measured_millicores: tuple[int, ...]
-    offsets: Mapping[str, float] = field(default_factory=dict)
-    """log factor on the kernels of a class (`light`, `heavy`), where the device was calibrated from anchors; none where it was measured in full."""
+    offsets: Mapping[str, Offset] = field(default_factory=dict)
+    """By number of threads, where the device was calibrated from anchors; empty where networks were measured on it."""
+    anchors: int = 0
+    """Readings of anchor kernels that the offsets come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +105,14 @@ class Isolated:
 
 
 class _Learned:
-    def __init__(self, table: LearnedTable, model: bytes) -> None:
+    def __init__(self, table: LearnedTable, files: Mapping[str, bytes]) -> None:
+        if table.file not in files:
+            raise ValueError(f"the network model's file {table.file} is missing")
         self._table = table
-        self._session = open_session(model)
-        self._input = self._session.get_inputs()[0].name
+        self._model = FeatureRegressor(files[table.file])
 
     def of(self, numbers: NDArray[np.float32]) -> float:
-        raw = self._session.run(None, {self._input: numbers[None, :]})[0]
-        return float(np.clip(np.asarray(raw, dtype=np.float64).reshape(-1)[0], self._table.lower, self._table.upper))
+        return float(np.clip(self._model.values(numbers[None, :])[0], self._table.lower, self._table.upper))
 
 
 class NetworkModel:
@@ -121,9 +133,9 @@ class NetworkModel:
         if not table.devices:
             raise ValueError("the network table names no device")
         self.table = table
-        self.correction = _Learned(table.correction, files[table.correction.file]) if table.correction else None
-        self.difficulty = _Learned(table.difficulty, files[table.difficulty.file]) if table.difficulty else None
-        self.novelties = Novelties(table.novelty, files[table.novelty.file]) if table.novelty else None
+        self.correction = _Learned(table.correction, files) if table.correction else None
+        self.difficulty = _Learned(table.difficulty, files) if table.difficulty else None
+        self.novelties = Novelties(table.novelty, files.get(table.novelty.file, b"")) if table.novelty else None
 
     @property
     def coverage(self) -> float:
@@ -166,7 +178,8 @@ def dispatched(work: Workloads, slice_: SliceResources, efficiencies: Efficienci
     dispatch = table.dispatch[nearest(table.dispatch, slice_.threads)]
     log_ratio = efficiencies.log_ratio
     if table.offsets:
-        log_ratio = log_ratio + np.where(heavy(work), table.offsets[HEAVY], table.offsets[LIGHT])
+        offset = table.offsets[nearest(table.offsets, slice_.threads)]
+        log_ratio = log_ratio + np.where(heavy(work), offset.heavy, offset.light)
     raw_ms = roofline_ms(work, slice_) * np.exp(log_ratio)
     kernel_ms = dispatch.scale * raw_ms + dispatch.per_kernel_ms
     return Run(kernel_ms, float(kernel_ms.sum()) + dispatch.per_run_ms, raw_ms)
@@ -199,6 +212,9 @@ def isolated(work: Workloads, slice_: SliceResources, efficiencies: Efficiencies
     upward, strange = _ceiling(work, run, efficiencies)
     reasons = [*distance.reasons, *(strange if model.novelties is None else ())]
     widening = distance.log_factor
+    if device.offsets:
+        widening += device.offsets[nearest(device.offsets, slice_.threads)].uncertainty
+        reasons.append(f"device {distance.nearest}: calibrated from {device.anchors} readings of anchor kernels, no network was measured on it")
     share = run.kernel_ms / total
     if (far := float(share @ efficiencies.extrapolated)) > _EXTRAPOLATED_SHARE:
         # As wrong as its regressor is on families it has not seen, by the share of the time that it holds.

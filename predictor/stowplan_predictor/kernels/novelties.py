@@ -76,7 +76,10 @@ class Novelties:
         Raises:
             ValueError: the file is no such array, or was made for other sizes than this version computes.
         """
-        points = np.load(io.BytesIO(content), allow_pickle=False)
+        try:
+            points = np.load(io.BytesIO(content), allow_pickle=False)
+        except EOFError as error:
+            raise ValueError(f"{table.file}: empty or missing") from error
         if table.sizes != SIZES or points.ndim != 2 or points.shape[1] != 1 + len(SIZES) or not np.isfinite(points).all():
             raise ValueError(f"{table.file}: no array of kernel sizes as this version computes them")
         self.table = table

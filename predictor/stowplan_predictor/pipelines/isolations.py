@@ -1,10 +1,9 @@
-"""Isolated service times of many (graph, slice) pairs at once: all their kernels go through each regressor in one call."""
+"""Isolated service times of many (graph, slice) pairs at once: all their kernels go through each model in one call."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from stowplan_fleet.answers import UnknownReason
 from stowplan_fleet.devices import CpuDevice, Device
 from stowplan_fleet.services import GraphDigest
@@ -14,9 +13,7 @@ from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.colocation.demands import Demand, demand
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.distances import Distance, device_distance, slice_distance
-from stowplan_predictor.kernels.features import feature_matrix
 from stowplan_predictor.kernels.latencies import Isolated, isolated
-from stowplan_predictor.kernels.regressors import Efficiencies
 from stowplan_predictor.kernels.resources import SliceResources, slice_resources
 from stowplan_predictor.kernels.workloads import Workloads
 from stowplan_predictor.pipelines.analyses import Analyses
@@ -99,7 +96,8 @@ class Isolations:
                 parts.append((place, slice_, self._analyses.work(digest), distance))
             except CannotJudge as error:
                 found[place] = error
-        for (place, slice_, work, distance), efficiencies in zip(parts, self._efficiencies(parts), strict=True):
+        outcomes = self._bundle.kernels.efficiencies([(work, slice_) for _, slice_, work, _ in parts])
+        for (place, slice_, work, distance), efficiencies in zip(parts, outcomes, strict=True):
             if isinstance(efficiencies, CannotJudge):
                 found[place] = efficiencies
                 continue
@@ -109,18 +107,3 @@ class Isolations:
             except CannotJudge as error:
                 found[place] = error
         return found
-
-    def _efficiencies(self, parts: list[tuple[Place, SliceResources, Workloads, Distance]]) -> list[Efficiencies | CannotJudge]:
-        if not parts:
-            return []
-        matrices = [feature_matrix(work, slice_) for _, slice_, work, _ in parts]
-        try:
-            together = self._bundle.kernels.efficiencies(
-                [kind for _, _, work, _ in parts for kind in work.types], [name for _, _, work, _ in parts for name in work.names], np.concatenate(matrices)
-            )
-        except CannotJudge as error:
-            # One network with an unknown kernel must not take the others' answers with it.
-            return [error] if len(parts) == 1 else [self._efficiencies([part])[0] for part in parts]
-        ends = np.cumsum([len(matrix) for matrix in matrices])[:-1]
-        columns = (np.split(column, ends) for column in (getattr(together, item.name) for item in fields(Efficiencies)))
-        return [Efficiencies(*values) for values in zip(*columns, strict=True)]

@@ -17,7 +17,7 @@ from stowplan_predictor.bundles.manifests import canonical
 from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.kernels.intervals import LogInterval, conformal
-from stowplan_predictor.training import bundle_errors, judgements, kernel_models, kernel_systems, load_fits, network_fits, pair_fits, provenances
+from stowplan_predictor.training import bundle_errors, bundle_provenances, judgements, kernel_models, kernel_systems, load_fits, network_fits, pair_fits
 from stowplan_predictor.training.folds import LIGHT, LIGHT_FOLD
 from stowplan_predictor.training.kernel_systems import STOWPLAN, SYSTEMS, UNITS
 from stowplan_predictor.training.network_cases import Case, Judged
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runtime=CPU_RUNTIME,
         files=trained.files,
         models=trained.models,
-        provenance=provenances.provenance(world),
+        provenance=bundle_provenances.provenance(world),
         errors=trained.errors,
     )
     (world.folder / CURVES).write_bytes(canonical({"bundle": label, **trained.curves}))
