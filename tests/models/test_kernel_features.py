@@ -1,6 +1,7 @@
 """Features of kernels: invariances and units."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from stowplan_predictor.graphs import loading
 from stowplan_predictor.kernels.features import FEATURES, feature_matrix
 from stowplan_predictor.kernels.resources import slice_resources
 from stowplan_predictor.kernels.rooflines import roofline_ms
+from stowplan_predictor.kernels.subgraphs import NODES, SubGraphs, join
 from stowplan_predictor.kernels.workloads import COLUMNS, Workloads, workloads
 from support.synthetic_bundles import DEVICE, chain_model
 
+_NO_EDGES = (np.zeros(0, dtype=np.int64), np.zeros((2, 0), dtype=np.int64))
 ONE = slice_resources(DEVICE, parse_slice("cpu:1"))
 
 
+@lru_cache(maxsize=4)
 def chain(channels: int = 32, side: int = 28) -> Workloads:
     graph = loading.load_graph(chain_model(channels, side))
     return workloads(graph, rules.fuse(graph))
@@ -78,7 +82,7 @@ def test_features_are_finite_for_any_shape(flops: int, traffic: int) -> None:
     """However large or small a kernel, every feature is a finite single-precision number."""
     numbers = np.ones((1, len(COLUMNS)))
     numbers[0, :4] = flops * 1e9, traffic, traffic * 1e9, 0
-    work = Workloads(chain().types[:1], ("k",), numbers)
+    work = Workloads(chain().types[:1], ("k",), numbers, SubGraphs((), np.zeros((0, len(NODES)), dtype=np.float32), *_NO_EDGES))
 
     found = feature_matrix(work, ONE)
 
@@ -94,3 +98,41 @@ def test_names_of_tensors_do_not_matter() -> None:
 
     assert renamed.digest == loading.load_graph(chain_model()).digest
     assert np.array_equal(workloads(renamed, rules.fuse(renamed)).numbers, chain().numbers)
+
+
+@given(st.floats(1.0, 1e6), st.floats(1.0, 1e4))
+def test_more_bytes_never_look_like_fewer(traffic: float, factor: float) -> None:
+    """Traffic enters logarithms of bytes, against each cache, never as a smaller number; intensity falls with it."""
+    numbers = np.ones((2, len(COLUMNS)))
+    numbers[:, COLUMNS.index("input_bytes")] = traffic, traffic * factor
+    work = Workloads(chain().types[:2], ("a", "b"), numbers, chain().subgraphs)
+
+    small, large = feature_matrix(work, ONE)
+
+    for name in ("log_bytes", "log_input_bytes", "log_bytes_over_l2", "log_bytes_over_l3", "log_roofline_ms"):
+        assert large[FEATURES.index(name)] >= small[FEATURES.index(name)]
+    assert large[FEATURES.index("log_intensity")] <= small[FEATURES.index("log_intensity")]
+
+
+def test_a_kernel_deep_in_a_large_network_finds_cold_parameters() -> None:
+    """The whole network's parameters stand against the caches: the same convolution is seen otherwise in a larger network."""
+    lone = feature_matrix(chain(), ONE)
+    graph = loading.load_graph(chain_model(convolutions=40))
+    crowd = feature_matrix(workloads(graph, rules.fuse(graph)), ONE)
+
+    at = FEATURES.index("log_network_over_l3")
+    assert (crowd[:, at] > lone[0, at] + 1).all()
+
+
+def test_kernels_that_are_alike_share_one_sub_graph() -> None:
+    """Three equal convolutions, in two graphs, are one sub-graph of two operators with an edge in both directions."""
+    work = chain()
+
+    joined = join([work.subgraphs, work.subgraphs], [3, 3])
+
+    assert joined.count == 1
+    assert [place.tolist() for place in joined.places] == [[0, 0, 0], [0, 0, 0]]
+    assert joined.operators == ("Conv", "Relu")
+    assert joined.edges.tolist() == [[0, 1], [1, 0]]
+    assert joined.nodes.shape == (2, len(NODES))
+    assert np.isfinite(joined.nodes).all()

@@ -5,29 +5,28 @@ calibration of intervals, and the predictions of the accuracy table.
 """
 
 import io
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Final
 
 import numpy as np
 
 from stowplan_predictor.kernels.regressors import Efficiencies
+from stowplan_predictor.training.accuracy_rows import TypeJudgement
 from stowplan_predictor.training.folds import Fold
 from stowplan_predictor.training.network_cases import Case, KernelModel, case
-from stowplan_predictor.training.samples import Sample
 
-Fitter = Callable[[Sequence[Sample], int], KernelModel]
 _COLUMNS: Final = tuple(item.name for item in fields(Efficiencies))
 
 
-def fit_unit(fitter: Fitter, fold: Fold, seed: int) -> list[Case]:
+def judged_by(model: KernelModel, fold: Fold) -> list[Case]:
     """Kernel predictions for every test network of a fold on every slice it met."""
-    model = fitter(fold.train, seed)
     return [case(sample, name, fold.number, model) for sample in fold.test for name in sample.measured]
 
 
-def encode(cases: Sequence[Case]) -> bytes:
-    """Cases as a NumPy archive: one row a case, kernels of all cases end to end."""
+def encode(cases: Sequence[Case], types: Sequence[TypeJudgement] = ()) -> bytes:
+    """Cases as a NumPy archive: one row a case, kernels of all cases end to end; and how often the kernels' types were named, where the model names them."""
     known = [item.efficiencies for item in cases if item.efficiencies is not None]
     columns = {name: np.concatenate([getattr(item, name) for item in known]) if known else np.zeros(0) for name in _COLUMNS}
     held = io.BytesIO()
@@ -38,9 +37,16 @@ def encode(cases: Sequence[Case]) -> bytes:
         slice=np.array([item.slice for item in cases], dtype=np.str_),
         refusal=np.array([item.refusal for item in cases], dtype=np.str_),
         count=np.array([-1 if item.efficiencies is None else len(item.efficiencies.log_ratio) for item in cases], dtype=np.int64),
+        types=np.array(json.dumps([asdict(item) for item in types])),
         **columns,
     )
     return held.getvalue()
+
+
+def decode_types(content: bytes) -> list[TypeJudgement]:
+    """How often a unit's model named the types of kernels, one row a network."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return [TypeJudgement(**item) for item in json.loads(str(archive["types"]))]
 
 
 def decode(content: bytes, fold: Fold) -> list[Case]:

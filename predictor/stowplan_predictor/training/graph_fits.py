@@ -23,7 +23,7 @@ _ROOFLINE: Final = FEATURES.index("log_roofline_ms")
 _LEAST_SEEN: Final = 10
 _BATCH: Final = 1024
 # Steps of one network: a fold's two networks take about two minutes on two cores.
-STEPS: Final = 1600
+STEPS: Final = 1000
 _LOOKS: Final = 20
 _PEAK_RATE: Final = 3e-3
 _DECAY: Final = 1e-4
@@ -113,7 +113,7 @@ def _predict(network: KernelNetwork, batches: _Batches, index: NDArray[np.int64]
     network.eval()
     with torch.no_grad():
         found = [network(*batches.inputs(piece).tuple())[0].reshape(-1) for piece in np.array_split(index, -(-len(index) // 8192))]
-    return torch.cat(found).numpy().astype(np.float64)
+    return np.asarray(torch.cat(found).numpy(), dtype=np.float64)
 
 
 def _losses(network: KernelNetwork, batches: _Batches, index: NDArray[np.int64], milliseconds: torch.Tensor) -> torch.Tensor:
@@ -164,7 +164,7 @@ def _train(rows: KernelRows, words: _Vocabulary, held: NDArray[np.bool_], seed: 
     return network, batches, curve
 
 
-def fit_graphs(rows: KernelRows, seed: int, *, raw: bool = False, networks: int = 2, steps: int = STEPS, name: str = "gnn") -> GraphFit:
+def fit_graphs(rows: KernelRows, seed: int, *, raw: bool = False, networks: int = 2, steps: int | None = None, name: str = "gnn") -> GraphFit:
     """Trains the networks of one system; the same rows and seed give the same networks.
 
     Args:
@@ -172,7 +172,7 @@ def fit_graphs(rows: KernelRows, seed: int, *, raw: bool = False, networks: int 
         seed: of weights and batches.
         raw: predict milliseconds instead of the log ratio.
         networks: how many, each with other families held out.
-        steps: of the optimizer, each network.
+        steps: of the optimizer, each network; STEPS where not given.
         name: of the system, for files and curves.
     """
     torch.set_num_threads(1)
@@ -183,7 +183,7 @@ def fit_graphs(rows: KernelRows, seed: int, *, raw: bool = False, networks: int 
     tables, files, kinds, errors, curves = [], {}, [], [], {}
     for number in range(networks):
         held = held_families(rows, number, max(5, networks))
-        network, batches, curve = _train(rows, words, held, seed + number, raw=raw, steps=steps)
+        network, batches, curve = _train(rows, words, held, seed + number, raw=raw, steps=steps or STEPS)
         index = np.flatnonzero(held)
         errors.append(np.abs(_predict(network, batches, index) - rows.log_ratio[index]))
         kinds.append(rows.types[index])

@@ -6,7 +6,7 @@ costs no training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -48,6 +48,11 @@ class FittedKernels:
         """As the serving code opens it."""
         found: KernelEstimator = self._estimator  # type: ignore[attr-defined]
         return found
+
+    @property
+    def names_types(self) -> bool:
+        """Whether it tells what the runtime runs for a kernel."""
+        return any(member.runtime_types for member in self.table.members)
 
     @property
     def files(self) -> Mapping[str, bytes]:
@@ -147,15 +152,15 @@ def blended(parts: Sequence[Efficiencies]) -> Efficiencies:
     Args:
         parts: of the same kernels, at least one.
     """
-    columns = {name.name: np.stack([getattr(part, name.name) for part in parts]) for name in fields(Efficiencies)}
-    ratio = columns["log_ratio"]
-    strange = (columns["ceiling"] > ratio).any(axis=0)
+    ratio = np.stack([part.log_ratio for part in parts])
+    ceiling = np.stack([part.ceiling for part in parts])
+    strange = np.any(ceiling > ratio, axis=0)
     return Efficiencies(
-        log_ratio=ratio.mean(axis=0),
-        extrapolated=columns["extrapolated"].any(axis=0),
-        error_log=columns["error_log"].mean(axis=0),
-        ceiling=np.where(strange, columns["ceiling"].max(axis=0), ratio.mean(axis=0)),
-        distance=columns["distance"].max(axis=0),
+        log_ratio=np.mean(ratio, axis=0),
+        extrapolated=np.asarray(np.any(np.stack([part.extrapolated for part in parts]), axis=0), dtype=np.bool_),
+        error_log=np.mean(np.stack([part.error_log for part in parts]), axis=0),
+        ceiling=np.where(strange, np.max(ceiling, axis=0), np.mean(ratio, axis=0)),
+        distance=np.max(np.stack([part.distance for part in parts]), axis=0),
         spread=np.ptp(ratio, axis=0),
     )
 

@@ -13,9 +13,11 @@ import numpy as np
 from stowplan_predictor.kernels.latencies import Isolated
 from stowplan_predictor.kernels.throttles import sustained_ms
 from stowplan_predictor.training import network_fits
-from stowplan_predictor.training.cross_fits import blended, decode, encode, fit_unit
+from stowplan_predictor.training.accuracy_rows import TypeJudgement, write_judgements
+from stowplan_predictor.training.cross_fits import blended, decode, decode_types, encode, judged_by
 from stowplan_predictor.training.dispatch_fits import kernels_ms
 from stowplan_predictor.training.folds import LIGHT_FOLD
+from stowplan_predictor.training.kernel_judgements import type_judgements
 from stowplan_predictor.training.kernel_models import BLENDS, KERNEL_SYSTEMS
 from stowplan_predictor.training.kernel_models import blended as blend_of
 from stowplan_predictor.training.network_cases import Case, Judged
@@ -38,6 +40,10 @@ _SOURCES: Final = (
     "graphs", "fusion", "kernels", "training/kernel_models.py", "training/kernel_rows.py", "training/samples.py", "training/measurements.py",
     "training/folds.py", "training/cross_fits.py", "training/network_cases.py",
 )  # fmt: skip
+_TREES: Final = ("training/boosted_trees.py", "training/tree_files.py")
+_TYPES: Final = (*_TREES, "training/type_regressors.py", "training/regressions.py")
+_GRAPHS: Final = ("training/graph_fits.py", "training/graph_networks.py", "training/kernel_judgements.py")
+_OWN: Final[Mapping[str, tuple[str, ...]]] = {"boosted": _TREES, "trees": _TYPES, "forests": _TYPES, "gnn": _GRAPHS, "gnn-raw": _GRAPHS}
 
 
 def _inputs(world: World) -> str:
@@ -54,9 +60,12 @@ def _inputs(world: World) -> str:
 
 def _kind(system: str) -> UnitKind:
     def make(world: World, number: int) -> bytes:
-        return encode(fit_unit(KERNEL_SYSTEMS[system], world.folds[number], world.seed))
+        fold = world.folds[number]
+        model = KERNEL_SYSTEMS[system](fold.train, world.seed)
+        types = type_judgements(model, fold.test, number, system) if model.names_types else ()
+        return encode(judged_by(model, fold), list(types))
 
-    return UnitKind(_NAMES.get(system, system), make, _inputs, _SOURCES, _ONE_FOLD.get(system))
+    return UnitKind(_NAMES.get(system, system), make, _inputs, (*_SOURCES, *_OWN[system]), _ONE_FOLD.get(system))
 
 
 UNITS: Final[Mapping[str, UnitKind]] = {kind.name: kind for kind in map(_kind, KERNEL_SYSTEMS)}
@@ -160,8 +169,13 @@ def _plain_rows(world: World, system: str, content: Content) -> list[PredictionR
     return rows
 
 
+def _write_types(world: World, system: str, content: Content) -> None:
+    rows = [row for part in content[system].values() for row in decode_types(part)]
+    write_judgements(world.folder, rows, TypeJudgement, world.data)
+
+
 def _system(name: str) -> System:
-    return System(name, BLENDS.get(name, (name,)), _system_rows)
+    return System(name, BLENDS.get(name, (name,)), _system_rows, _write_types if name == "gnn" else None)
 
 
 _UNITS_OF_CANDIDATES: Final = tuple(dict.fromkeys(member for name in CANDIDATES for member in BLENDS.get(name, (name,))))

@@ -86,6 +86,8 @@ def finish(plan: Plan, system: System) -> None:
     predictions = Predictions(system.name, plan.world.data, tuple(rows))
     check_current(predictions, plan.world.data, [(case.sample.name, case.slice) for _, case in plan.world.judged(folds)])
     write_predictions(plan.world.folder, predictions)
+    if system.beside is not None:
+        system.beside(plan.world, system.name, content)
 
 
 def _finish(name: str) -> None:

@@ -31,6 +31,8 @@ class System:
     """Kinds of units it is made from; a blend has several and adds none of its own."""
     rows: Callable[[World, str, Content], Sequence[PredictionRow]]
     """Predictions from finished units; the second argument is the system's name."""
+    beside: Callable[[World, str, Content], None] | None = None
+    """Writes what the system's units say beside predictions, in files of its own."""
 
 
 def whole_network_inputs(world: World) -> str:
