@@ -86,6 +86,8 @@ class BatchMeasurement:
     """Round by round."""
     profiles: Mapping[str, Profile]
     """By name."""
+    refused: Mapping[str, str]
+    """Why the runtime cannot run what was skipped, by name."""
 
 
 def measure_batch(
@@ -94,6 +96,7 @@ def measure_batch(
     best: Reference,
     *,
     profiled: Collection[str] = (),
+    skip_refused: bool = False,
     rules: BatchRules | None = None,
     external: Path | None = None,
     wait_s: float = 600.0,
@@ -106,6 +109,7 @@ def measure_batch(
         part: whole cores.
         best: the machine's own best on that slice, to hold looks against.
         profiled: names of networks that are profiled kernel by kernel after the rounds.
+        skip_refused: leave out networks that the runtime cannot run, and measure the others.
         rules: how long.
         external: a file that the models name as external data; it is linked beside them.
         wait_s: how long to wait for the machine.
@@ -114,7 +118,7 @@ def measure_batch(
     Raises:
         MachineBusy: another measurement held the machine for over `wait_s`.
         MeasurementError: the slice is fractional, or has more cores than the machine.
-        RuntimeRefused: the runtime cannot run one of them.
+        RuntimeRefused: the runtime cannot run one of them, and none may be skipped.
     """
     if processes.is_fractional(part):
         raise MeasurementError(f"slice {part}: batches are measured on whole cores, because a quota throttles short visits at random")
@@ -127,15 +131,21 @@ def measure_batch(
         scratch = Path(name_of_scratch)
         if external is not None:
             (scratch / external.name).hardlink_to(external)
+        refused: dict[str, str] = {}
         for name, model in models:
-            _open(worker, name, model, scratch, threads)
+            try:
+                _open(worker, name, model, scratch, threads)
+            except RuntimeRefused as error:
+                if not skip_refused:
+                    raise
+                refused[name] = str(error)
         visits: list[Visit] = []
         placed_ms = references.MAX_PLACED_SLOWDOWN * best.product_ms
         for repeat in range(rules.rounds):
             answer = worker.ask("visit", timeout_s=600, min_runs=rules.min_runs, min_s=rules.min_s, placed_ms=placed_ms)
             visits += [_visit(taken, repeat, best) for taken in answer["visits"]]
-        found = {name: _profile(worker, name, scratch, rules, placed_ms) for name in sorted(profiled)}
-    return BatchMeasurement(threads, tuple(visits), found)
+        found = {name: _profile(worker, name, scratch, rules, placed_ms) for name in sorted(set(profiled) - refused.keys())}
+    return BatchMeasurement(threads, tuple(visits), found, refused)
 
 
 def _open(worker: processes.Worker, name: str, model: bytes, folder: Path, threads: int) -> None:
