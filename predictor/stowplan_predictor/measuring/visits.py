@@ -26,7 +26,10 @@ class VisitRules:
     """How long a visit is: about two seconds a slice for a network of 50 ms."""
 
     bursts: int = 2
-    """On one core; one more on several, which the host may place badly."""
+    """On one core, and with the profiler on it."""
+    more_bursts: int = 5
+    """On several cores, which the host places badly every other time, and moves whenever it likes."""
+    more_profiled: int = 4
     min_runs: int = 3
     """Of a burst; a slow network takes longer for them."""
     burst_s: float = 0.15
@@ -77,7 +80,7 @@ def _settling(rules: VisitRules, best: Reference) -> dict[str, float]:
 def _window(worker: processes.Worker, path: Path, part: Slice, rules: VisitRules, best: Reference, *, optimized: onnx.ModelProto | None) -> Window:
     """Opens the network on a slice, profiles it where its optimised graph is given to name the kernels by, and times it."""
     cores, slot = processes.cores_of(part), str(part)
-    bursts = rules.bursts + (cores > 1)
+    bursts, profiled = (rules.more_bursts, rules.more_profiled) if cores > 1 else (rules.bursts, rules.bursts)
     with tempfile.TemporaryDirectory() as folder:
         worker.ask(
             "open", timeout_s=120, model=str(path), cpus=processes.placed_cpus(cores), threads=cores, spinning=True, input_shapes={},
@@ -86,7 +89,7 @@ def _window(worker: processes.Worker, path: Path, part: Slice, rules: VisitRules
         kernels: tuple[KernelTime, ...] = ()
         if optimized is not None:
             summary = worker.ask(
-                "profile_own", timeout_s=180, slot=slot, count=bursts, min_runs=rules.profile_runs, min_s=rules.profile_s, **_settling(rules, best)
+                "profile_own", timeout_s=180, slot=slot, count=profiled, min_runs=rules.profile_runs, min_s=rules.profile_s, **_settling(rules, best)
             )
             kernels = profiles.kernel_times(summary, optimized)
     taken = worker.ask(
