@@ -42,7 +42,7 @@ def profiles(samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "taken": len(taken),
         "used": sum(item.profile_agrees for item in taken),
-        "unmatched_percent": round(100 * sum(item.unmatched_ms for item in taken) / total, 2) if total else None,
+        "unmatched_percent": round(100 * sum(item.profile.unmatched_ms for item in taken if item.profile is not None) / total, 2) if total else None,
     }
 
 

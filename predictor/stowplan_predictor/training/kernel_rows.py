@@ -66,7 +66,7 @@ def _merged(ms: NDArray[np.float64], keys: list[bytes]) -> tuple[NDArray[np.int6
 def _part(sample: Sample, measured: Measured, places: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
     assert measured.kernel_ms is not None  # noqa: S101 - the caller asks agreeing profiles only
     seen = np.flatnonzero(np.isfinite(measured.kernel_ms) & (measured.kernel_ms > 0))
-    ms = measured.kernel_ms[seen] * (measured.truth_ms / measured.profiled_ms)
+    ms = measured.kernel_ms[seen] * measured.profile_scale
     keys = [measured.features[i].tobytes() + places[i].tobytes() for i in seen]
     first, mean_ms, counts = _merged(ms, keys)
     chosen = seen[first]

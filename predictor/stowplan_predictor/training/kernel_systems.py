@@ -12,7 +12,7 @@ import numpy as np
 
 from stowplan_predictor.kernels.latencies import Isolated
 from stowplan_predictor.kernels.throttles import sustained_ms
-from stowplan_predictor.training import network_fits
+from stowplan_predictor.training import network_cases, network_fits
 from stowplan_predictor.training.accuracy_rows import TypeJudgement, write_judgements
 from stowplan_predictor.training.cross_fits import blended, decode, decode_types, encode, judged_by
 from stowplan_predictor.training.dispatch_fits import kernels_ms
@@ -109,7 +109,7 @@ def judge(world: World, by_fold: Mapping[int, Sequence[Case]], fits: Mapping[int
 
 def error_of(judged: Sequence[Judged]) -> float:
     """What systems are chosen by: mean absolute log error, kinds of networks balanced."""
-    return float(np.average([abs(item.log_residual) for item in judged], weights=network_fits.weights([item.case for item in judged])))
+    return float(np.average([abs(item.log_residual) for item in judged], weights=network_cases.weights([item.case for item in judged])))
 
 
 def _row(system: str, case: Case, alone: Isolated | None) -> PredictionRow:

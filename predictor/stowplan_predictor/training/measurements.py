@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stowplan_predictor.kernels.resources import SliceResources
+from stowplan_predictor.training.data_agreements import AGREEMENT
 
-PROFILE_FACTOR: Final = 1.25
+# Share of a run that its kernels hold at least, however small it is: the session's entry and exit vary.
+_LEAST_KERNELS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,22 @@ def quietest(visits: Sequence[Visit], *, fractional: bool) -> Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Profile:
+    """One network on one slice, kernel by kernel."""
+
+    kernel_ms: NDArray[np.float64]
+    """Of each of our kernels, NaN where the runtime ran nothing for it."""
+    unmatched_ms: float
+    """Of runtime kernels that belong to none of ours."""
+    session_ms: float
+    """Entry and exit of a run, which no kernel holds."""
+    ratio: float | None
+    """All of that over the unprofiled run next to it; None where there was no such run."""
+    rescaled: bool = True
+    """Whether the kernels are to be brought to the network's truth: what slowed the machine during the profile slowed all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """One network on one slice."""
 
@@ -42,14 +60,8 @@ class Measured:
     features: NDArray[np.float32]
     """(kernels, FEATURES)"""
     roofline_ms: NDArray[np.float64]
-    kernel_ms: NDArray[np.float64] | None
-    """Time of each of our kernels, NaN where the runtime ran nothing for it; None where no profile was taken."""
-    unmatched_ms: float
-    """Profiled time of runtime kernels that belong to none of ours."""
-    profiled_kernels: int
-    """Kernels that the runtime ran; 0 where no profile was taken."""
-    profiled_repeat: int | None
-    """The visit whose runs were taken next to the profile, in the same process; None where no profile was taken."""
+    profile: Profile | None
+    """None where no profile was taken."""
     visits: tuple[Visit, ...]
     """End to end, without the profiler; empty where the network met this slice in a pair only."""
 
@@ -73,24 +85,23 @@ class Measured:
         return self.quietest.mean_ms if self.slice_.fractional else self.quietest.median_ms
 
     @property
-    def profiled_ms(self) -> float:
-        """Sum of everything the profiler saw; 0 where no profile was taken."""
-        return 0.0 if self.kernel_ms is None else float(np.nansum(self.kernel_ms)) + self.unmatched_ms
+    def kernel_ms(self) -> NDArray[np.float64] | None:
+        """Profiled time of each of our kernels, NaN where the runtime ran nothing for it; None where no profile was taken."""
+        return None if self.profile is None else self.profile.kernel_ms
 
     @property
-    def profile_ratio(self) -> float | None:
-        """Profiled kernels over the unprofiled runs next to them; None where there is no profile or no such run."""
-        if self.kernel_ms is None or not self.visits:
-            return None
-        beside = next((visit for visit in self.visits if visit.repeat == self.profiled_repeat), self.quietest)
-        return self.profiled_ms / beside.median_ms
+    def profiled_ms(self) -> float:
+        """Sum of everything the profiler saw, less what profiling adds; 0 where no profile was taken."""
+        return 0.0 if self.profile is None else float(np.nansum(self.profile.kernel_ms)) + self.profile.unmatched_ms
 
     @property
     def profile_agrees(self) -> bool:
-        """Whether the profiled kernels sum to the unprofiled run within a factor of 1.25; kernels of a profile that does not agree train no model.
+        """Whether the profile adds up to the unprofiled run next to it; kernels of a profile that does not train no model."""
+        return self.profile is not None and self.profile.ratio is not None and abs(self.profile.ratio - 1) <= AGREEMENT
 
-        The usual gap is a few percent; beyond a quarter the machine was slow during one of the two, or the profiler's microsecond a kernel
-        outweighs the kernels.
-        """
-        ratio = self.profile_ratio
-        return ratio is not None and 1 / PROFILE_FACTOR <= ratio <= PROFILE_FACTOR
+    @property
+    def profile_scale(self) -> float:
+        """What profiled kernels are to be multiplied by so that they and the session add up to the truth; 1 for isolated kernels and without a profile."""
+        if self.profile is None or not self.profile.rescaled or not self.visits:
+            return 1.0
+        return max(self.truth_ms - self.profile.session_ms, _LEAST_KERNELS * self.truth_ms) / self.profiled_ms

@@ -10,8 +10,6 @@ from functools import lru_cache
 from multiprocessing import get_context
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.errors import GraphRefused
@@ -28,11 +26,13 @@ from stowplan_predictor.kernels.resources import slice_resources
 from stowplan_predictor.kernels.rooflines import roofline_ms
 from stowplan_predictor.kernels.workloads import Workloads, workloads
 from stowplan_predictor.measuring import structures
-from stowplan_predictor.training import random_kinds
+from stowplan_predictor.training import isolated_specs, profiler_overheads, random_kinds
 from stowplan_predictor.training.datasets import Dataset
 from stowplan_predictor.training.kernel_types import runtime_types
-from stowplan_predictor.training.measurements import Measured, Visit
-from stowplan_predictor.training.random_rows import RandomRow
+from stowplan_predictor.training.measurements import Measured, Profile, Visit
+from stowplan_predictor.training.profiled_kernels import Homes, isolated_profile, profile
+from stowplan_predictor.training.profiler_overheads import ProfilerOverhead
+from stowplan_predictor.training.random_rows import IsolatedRow, RandomRow
 from stowplan_predictor.training.rows import KernelRow, NetworkRow
 
 # Pairs are judged by what is predicted of both networks alone on this slice, whether or not they were measured alone in the data set.
@@ -92,6 +92,10 @@ class _Job:
     visits: Mapping[str, tuple[Visit, ...]]
     """By slice."""
     kernels: tuple[KernelRow, ...]
+    isolated: tuple[IsolatedRow, ...]
+    """Quietest visits of an isolated kernel, one a slice."""
+    overheads: Mapping[str, ProfilerOverhead]
+    """What profiling adds, by slice."""
     device: bytes
     """Its descriptor: the device itself does not travel between processes."""
 
@@ -100,28 +104,10 @@ class _Job:
         match self.split:
             case "fnn" | "cnn":
                 return random_kinds.structure(self.split, int(self.structure))
+            case "isolated":
+                return isolated_specs.structure(self.structure.decode())
             case _:
                 return structures.unpack(self.structure)
-
-
-def _kernel_ms(owners: Mapping[str, int], home: Mapping[int, int], count: int, rows: Sequence[KernelRow]) -> tuple[NDArray[np.float64], float]:
-    """Time of each of our kernels, the runtime's inserted nodes counted with the kernel they serve, and what belongs to none."""
-    times, unmatched = np.zeros(count), 0.0
-    for row in rows:
-        operator = owners.get(row.node)
-        if operator is None or operator not in home:
-            unmatched += row.median_us / 1000
-        else:
-            times[home[operator]] += row.median_us / 1000
-    return np.where(times > 0, times, np.nan), unmatched
-
-
-def _quietest_profile(rows: Sequence[KernelRow]) -> list[KernelRow]:
-    """Of several profiles the one with the least sum: neighbours only ever slow a run down."""
-    by_repeat: dict[int, list[KernelRow]] = {}
-    for row in rows:
-        by_repeat.setdefault(row.repeat, []).append(row)
-    return min(by_repeat.values(), key=lambda some: (sum(row.median_us for row in some), some[0].repeat), default=[])
 
 
 @lru_cache(maxsize=8)
@@ -139,19 +125,27 @@ def _sample(job: _Job) -> Sample:
         raise DatasetRefused(f"{job.name}: drawn again, its graph is {graph.digest}, not {job.digest} as measured; it was measured by another generator")
     kernels = rules.fuse(graph)
     work = workloads(graph, kernels)
-    home = {operator: kernel.index for kernel in kernels for operator in kernel.operators}
-    owners = truths.read_truth(graph, job.optimized).owners if job.optimized and job.kernels else {}
+    homes = Homes(_owners(graph, job), {operator: kernel.index for kernel in kernels for operator in kernel.operators}, len(kernels))
     measured = {}
     for name in sorted({PAIR_SLICE} | job.visits.keys()):
         slice_ = slice_resources(device, parse_slice(name))
-        rows = _quietest_profile([row for row in job.kernels if row.slice == name])
-        times, unmatched = _kernel_ms(owners, home, len(kernels), rows) if rows and owners else (None, 0.0)
-        profiled = rows[0].repeat if times is not None else None
-        measured[name] = Measured(
-            slice_, feature_matrix(work, slice_), roofline_ms(work, slice_), times, unmatched, len(rows), profiled, job.visits.get(name, ())
-        )  # fmt: skip
-    types = runtime_types(kernels, owners, job.kernels)
+        found = _profile(job, name, homes)
+        measured[name] = Measured(slice_, feature_matrix(work, slice_), roofline_ms(work, slice_), found, job.visits.get(name, ()))
+    types = runtime_types(kernels, homes.owners, job.kernels)
     return Sample(job.name, job.family, job.split, job.source, graph.digest, graph, kernels, types, work, graph.flops, graph.parameters, measured)
+
+
+def _owners(graph: OpGraph, job: _Job) -> Mapping[str, int]:
+    return truths.read_truth(graph, job.optimized).owners if job.optimized and job.kernels else {}
+
+
+def _profile(job: _Job, slice_: str, homes: Homes) -> Profile | None:
+    isolated = next((row for row in job.isolated if row.slice == slice_), None)
+    if isolated is not None:
+        # A graph that our fusion splits is no isolated kernel: whose time would it be?
+        return isolated_profile(isolated, job.overheads.get(slice_)) if homes.count == 1 else None
+    rows = [row for row in job.kernels if row.slice == slice_]
+    return profile(rows, homes, job.overheads.get(slice_), job.visits.get(slice_, ())) if homes.owners else None
 
 
 def _outcome(job: _Job) -> Sample | str:
@@ -184,16 +178,20 @@ def _jobs(dataset: Dataset, device: CpuDevice) -> dict[str, _Job]:
     found, descriptor = visits(dataset), descriptors.write_device(device)
     paired = {name for row in dataset.pairs for name in (row.network, row.tenant)}
     randoms = {row.network: row for row in dataset.randoms}
-    isolated = {row.network: row for row in dataset.isolated}
-    jobs = {}
+    isolated: dict[str, dict[str, IsolatedRow]] = {}
+    for one in sorted(dataset.isolated, key=lambda row: row.median_us):
+        isolated.setdefault(one.network, {}).setdefault(one.slice, one)
+    overheads, jobs = profiler_overheads.fit(dataset), {}
     for name in sorted(found.keys() | paired):
-        measured = (found.get(name, {}), tuple(kernels.get(name, ())), descriptor)
+        quietest = tuple(isolated.get(name, {}).values())
+        measured = (found.get(name, {}), tuple(kernels.get(name, ())), quietest, overheads, descriptor)
         optimized = dataset.optimized[name].optimized if name in dataset.optimized else b""
         if (random := randoms.get(name)) is not None:
             drawn = str(random.seed).encode()
             jobs[name] = _Job(name, random.family, random.kind, "generated", drawn, {}, optimized, random.digest, *measured)
-        elif (one := isolated.get(name)) is not None:
-            jobs[name] = _Job(name, one.family, "isolated", "generated", one.spec.encode(), {}, optimized, one.digest, *measured)
+        elif quietest:
+            spec = quietest[0]
+            jobs[name] = _Job(name, spec.family, "isolated", "generated", spec.spec.encode(), {}, optimized, spec.digest, *measured)
         else:
             row = dataset.structures[name]
             shapes = dict(zip(row.input_names, row.input_shapes, strict=True))
