@@ -47,8 +47,8 @@ by what they are drawn from (kind and seed, or a specification); their graphs ar
 
 * ONNX Runtime on its CPU provider, all optimisations, one process a network, threads pinned to as many cores as the slice has; nothing else ran on the machine.
 * A visit opens one session a slice. It is profiled first and timed without the profiler right after, in the same session; the row keeps the quietest of two
-  (several cores: five) bursts of runs, that with the least lower quartile. Random networks and isolated kernels stay open side by side in one process and are visited
-  in rounds.
+  (several cores: five) bursts of runs, that with the least lower quartile. Random networks and isolated kernels stay open side by side in one process and
+  are visited in rounds.
 * A virtual machine's cores are not always cores of their own: the host may run both on one physical core, and each then has half of it. Before each burst
   the cores idle until the host has placed them anew, and a matrix product on all of them has shown that it takes at most
   {references.MAX_PLACED_SLOWDOWN} times its best time.
