@@ -1,7 +1,8 @@
 """What kernels ask of any device: plain numbers per kernel and the insides of kernels, taken from the graph once and kept instead of it."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from stowplan_predictor.fusion import kernel_names
 from stowplan_predictor.fusion.fused_kernels import Kernel, KernelType
 from stowplan_predictor.graphs.opgraphs import OpGraph
-from stowplan_predictor.kernels.geometries import geometry
+from stowplan_predictor.kernels.geometries import Geometry, geometry
 from stowplan_predictor.kernels.layouts import Layout, kernel_layouts
 from stowplan_predictor.kernels.subgraphs import SubGraphs, subgraphs
 
@@ -25,6 +26,7 @@ COLUMNS: Final = (
     "m", "n", "k", "groups", "batch", "window", "stride", "dilation", "width", "steps", "chunk", "run", "inner", "axes", "mode",
     "blocked", "plain_input", "reorder_in_bytes", "reorder_out_bytes", "reuse_bytes", "network_bytes",
 )  # fmt: skip
+_GEOMETRY: Final = attrgetter(*(field.name for field in fields(Geometry)))
 _AT: Final = {name: position for position, name in enumerate(COLUMNS)}
 # Operators that compute an exponential or the like for each element: tens of operations where others take one.
 _TRANSCENDENTAL: Final = frozenset(
@@ -81,7 +83,7 @@ def _numbers(graph: OpGraph, kernel: Kernel, layout: Layout, reuse_bytes: int, n
         float(second is not None and second.parameter),
         sum(op.op_type == "Transpose" for op in inside if op is not anchor),
         float(any(name in graph.outputs for name in kernel.outputs)),
-        *astuple(geometry(graph, anchor)),
+        *_GEOMETRY(geometry(graph, anchor)),
         float(layout.blocked),
         float(layout.plain_input),
         layout.reorder_in_bytes,
