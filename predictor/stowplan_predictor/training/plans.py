@@ -11,8 +11,9 @@ WHOLE: Final = ("cpu:1", "cpu:2")
 FRACTIONAL: Final = ("cpu:500m", "cpu:1500m")
 # `repeat` of the first visit, which profiles, of the second and of the third.
 VISITS: Final = (10, 20, 30)
-# Models beyond the first of each family that come before random networks on more than one core and before second visits.
-_FIRST_MODELS: Final = 120
+# Models beyond the first of each family, and further sizes of models, that come before random networks on more than one core and before second visits.
+_FIRST_MODELS: Final = 90
+_FIRST_VARIANTS: Final = 30
 UTILIZATIONS: Final = (0.3, 0.5, 0.7, 0.85)
 
 # Diverse in what they strain: arithmetic, memory, dispatch; small and large; convolutional and attention.
@@ -70,9 +71,13 @@ def ordered(entries: Sequence[Entry]) -> list[Entry]:
     return [*(entry for entry in entries if entry.split == "light"), *families, *models, *variants, *rest]
 
 
-def woven(*lists: Sequence[Task]) -> list[Task]:
-    """The lists in one, each in its order and evenly spread, so that all of them are about equally far whenever time runs out."""
-    placed = [((position + 0.5) / len(tasks), number, task) for number, tasks in enumerate(lists) for position, task in enumerate(tasks)]
+def woven(*lists: Sequence[Task], hurried: Sequence[Task] = ()) -> list[Task]:
+    """The lists in one, each in its order and evenly spread, so that all of them are about equally far whenever time runs out.
+
+    The `hurried` ones are all among the first two thirds.
+    """
+    spread = [(tasks, 1.0) for tasks in lists] + [(hurried, 2 / 3)]
+    placed = [(end * (position + 0.5) / len(tasks), number, task) for number, (tasks, end) in enumerate(spread) for position, task in enumerate(tasks)]
     return [task for _, _, task in sorted(placed, key=lambda item: item[:2])]
 
 
@@ -105,7 +110,7 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
     later = [entry for entry in (*families, *models) if entry not in retested]
     return (
         *visits([*light, *families], 0),
-        *woven(visits(models[:_FIRST_MODELS], 0), one_core, isolated, visits(retested, 1), fractional),
-        *woven(visits([*models[_FIRST_MODELS:], *variants, *old_random], 0), more_cores, visits(later, 1)),
+        *woven(visits(models[:_FIRST_MODELS], 0), visits(variants[:_FIRST_VARIANTS], 0), isolated, visits(retested, 1), fractional, hurried=one_core),
+        *woven(visits([*models[_FIRST_MODELS:], *variants[_FIRST_VARIANTS:], *old_random], 0), more_cores, visits(later, 1)),
         *loads, *pairs, *visits([*variants, *old_random], 1), *visits(ordered(entries), 2),
     )  # fmt: skip
