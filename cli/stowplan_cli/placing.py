@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stowplan_cli.simulations import Placed, Unplaced
+    from stowplan_cli.snapshots import Snapshot
 
 ServicesOption = Annotated[Path, typer.Option("--filename", "-f", metavar="services.yaml", help="InferenceServices to place, in this order.")]
 ClusterOption = Annotated[
@@ -44,9 +45,20 @@ def place(
     The operator's sizing and the extender's decision are called as they run in a cluster. A service that the snapshot holds too is taken to be
     deployed anew: its pods there do not count. Exit status 3 where nothing could be predicted for a service that found no place.
     """
+    from stowplan_cli import snapshots
+
+    place_in(snapshots.read_snapshot(cluster, devices), services, models, bundle=bundle, runtime=runtime, output=output)
+
+
+def place_in(snapshot: "Snapshot", services: Path, models: Path | None, *, bundle: Path | None, runtime: str, output: outputs.Format) -> None:
+    """Places services in a cluster that was read, and prints where.
+
+    Raises:
+        typer.Exit: nothing could be predicted for a service that found no place.
+    """
     from stowplan_cli import stages
 
-    stage = stages.prepare(services, cluster, models, devices)
+    stage = stages.prepare(services, snapshot, models)
     _say(stage.notes)
     with progresses.waiting("placing"):
         outcome = asyncio.run(stages.run(stage, questions.opened_bundle(bundle, runtime)))

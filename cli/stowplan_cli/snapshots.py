@@ -46,11 +46,17 @@ def read_snapshot(path: Path, devices_dir: Path | None) -> Snapshot:
     Raises:
         Refused: the file or the directory cannot be read, or holds no node.
     """
-    snapshot = Snapshot()
-    for item in documents.read_objects(path):
-        _add(snapshot, item)
+    snapshot = snapshot_of(documents.read_objects(path), devices_dir)
     if not snapshot.nodes:
         raise Refused(f"{path}: it holds no node; write it with kubectl get nodes,pods,{keys.PLURAL}.{keys.GROUP},configmaps -A -o yaml")
+    return snapshot
+
+
+def snapshot_of(objects: Iterable[dict[str, Any]], devices_dir: Path | None = None) -> Snapshot:
+    """Reads objects one by one; what cannot be read becomes a problem."""
+    snapshot = Snapshot()
+    for item in objects:
+        _add(snapshot, item)
     _add_devices(snapshot, devices_dir)
     return snapshot
 

@@ -37,15 +37,14 @@ class Stage:
     """What was left out or taken for granted."""
 
 
-def prepare(services: Path, cluster: Path, models: Path | None, devices: Path | None) -> Stage:
-    """Reads everything.
+def prepare(services: Path, snapshot: Snapshot, models: Path | None) -> Stage:
+    """Reads services and models for a cluster.
 
     Raises:
         Refused: a file is not acceptable, or a service's model is not here.
         ManifestRefused: a service is not acceptable.
     """
     wanted = snapshots.read_services(services)
-    snapshot = snapshots.read_snapshot(cluster, devices)
     indexed = modelfiles.index_models(models)
     for manifest in wanted:
         _check_template(manifest)
@@ -56,14 +55,21 @@ def prepare(services: Path, cluster: Path, models: Path | None, devices: Path | 
     if redeployed:
         notes.append(f"{len(redeployed)} pods of services that are placed anew do not count: {', '.join(sorted(record.name for record in redeployed)[:8])}")
         snapshot.records = [record for record in snapshot.records if record.service not in names]
-    residents: list[tuple[InferenceServiceManifest, bytes | None]] = []
+    residents, missing = residents_of(snapshot, indexed)
+    return Stage(snapshot, newcomers, residents, (*notes, *missing))
+
+
+def residents_of(snapshot: Snapshot, indexed: Mapping[str, Path]) -> tuple[tuple[tuple[InferenceServiceManifest, bytes | None], ...], list[str]]:
+    """Services that have pods in a snapshot, each with its model where that is here; and notes of those whose model is not."""
+    found: list[tuple[InferenceServiceManifest, bytes | None]] = []
+    notes: list[str] = []
     for name in sorted({record.service for record in snapshot.records if record.service in snapshot.services and record.service is not None}):
         try:
-            residents.append((snapshot.services[name], modelfiles.model_of(snapshot.services[name], indexed, snapshot.configmaps, None)))
+            found.append((snapshot.services[name], modelfiles.model_of(snapshot.services[name], indexed, snapshot.configmaps, None)))
         except Refused as error:
-            residents.append((snapshot.services[name], None))
+            found.append((snapshot.services[name], None))
             notes.append(f"{error}; nodes it runs on stay closed to others")
-    return Stage(snapshot, newcomers, tuple(residents), tuple(notes))
+    return tuple(found), notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +90,28 @@ async def run(stage: Stage, bundle: Bundle) -> Outcome:
     """
     predictor = LocalPredictor(Pipeline(bundle))
     outcome = Outcome()
-    residents: dict[ServiceName, Service] = {}
-    for manifest, model in stage.residents:
-        # A graph that only the cluster's predictor knows is as good as none here: the resident cannot be judged, and the verdict names it.
-        resident = replace(inferenceservices.service_of(manifest), graph_digest=None)
-        try:
-            residents[resident.name] = resident if model is None else await _analysed(predictor, manifest, model)
-        except GraphRefused as error:
-            residents[resident.name] = resident
-            outcome.notes.append(f"{error}; nodes it runs on stay closed to others")
-    cluster = _cluster(stage.snapshot, residents, predictor)
+    cluster = await furnished(stage.snapshot, stage.residents, predictor, outcome.notes)
     for manifest, model in stage.newcomers:
         service = await _analysed(predictor, manifest, model)
-        candidate = Candidate(manifest, service, _closed(stage.snapshot.nodes, manifest))
+        candidate = Candidate(manifest, service, closed(stage.snapshot.nodes, manifest))
         placed, unplaced = await simulations.simulate(cluster, candidate)
         outcome.placed.extend(placed)
         outcome.unplaced.extend(unplaced)
     return outcome
+
+
+async def furnished(snapshot: Snapshot, residents: Sequence[tuple[InferenceServiceManifest, bytes | None]], predictor: Predictor, notes: list[str]) -> Cluster:
+    """The cluster with everyone on it, residents analysed by this predictor; `notes` gains what could not be."""
+    known: dict[ServiceName, Service] = {}
+    for manifest, model in residents:
+        # A graph that only the cluster's predictor knows is as good as none here: the resident cannot be judged, and the verdict names it.
+        resident = replace(inferenceservices.service_of(manifest), graph_digest=None)
+        try:
+            known[resident.name] = resident if model is None else await _analysed(predictor, manifest, model)
+        except GraphRefused as error:
+            known[resident.name] = resident
+            notes.append(f"{error}; nodes it runs on stay closed to others")
+    return _cluster(snapshot, known, predictor)
 
 
 async def _analysed(predictor: Predictor, manifest: InferenceServiceManifest, model: bytes) -> Service:
@@ -122,7 +133,7 @@ def _cluster(snapshot: Snapshot, residents: Mapping[ServiceName, Service], predi
     )
 
 
-def _closed(found: Sequence[NodeManifest], manifest: InferenceServiceManifest) -> dict[NodeName, str]:
+def closed(found: Sequence[NodeManifest], manifest: InferenceServiceManifest) -> dict[NodeName, str]:
     """Nodes the scheduler would not ask about: by the operator's rule, in words."""
     open_names = {node.metadata.name for node in eligible(found, manifest.spec.template)}
     return {NodeName(node.metadata.name): _why_closed(node) for node in found if node.metadata.name not in open_names}

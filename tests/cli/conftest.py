@@ -19,14 +19,23 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return found
 
 
-@pytest.fixture
-def run() -> Run:
-    """Runs a command in this process; errors that no command expects are raised."""
-
+def _runner(*, plugin: bool) -> Run:
     def invoke(*arguments: object) -> Outcome:
-        result = CliRunner().invoke(build(), [str(argument) for argument in arguments])
+        result = CliRunner().invoke(build(plugin=plugin), [str(argument) for argument in arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return invoke
+
+
+@pytest.fixture
+def run() -> Run:
+    """Runs a command in this process; errors that no command expects are raised."""
+    return _runner(plugin=False)
+
+
+@pytest.fixture
+def plugin() -> Run:
+    """The same for the plugin of kubectl."""
+    return _runner(plugin=True)

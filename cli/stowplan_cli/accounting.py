@@ -1,0 +1,185 @@
+"""`kubectl stowplan explain SERVICE`: why a service runs where it runs, and why not elsewhere."""
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
+
+import asyncio
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stowplan_cli import clusters, outputs, placing, progresses, questions
+from stowplan_cli.clusters import Access
+from stowplan_cli.exits import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+    from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+    from stowplan_predictor.bundles.loading import Bundle
+
+    from stowplan_cli.snapshots import Snapshot
+    from stowplan_cli.standings import Standing
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command: as a plugin of kubectl, a name is a service's, not a file's."""
+    app.command("explain")(explain_service)
+
+
+def explain_service(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="Name of an InferenceService.")],
+    *,
+    namespace: clusters.NamespaceOption = "",
+    cluster: clusters.FileOption = None,
+    kubeconfig: clusters.KubeconfigOption = "",
+    context: clusters.ContextOption = "",
+    models: placing.ModelsOption = None,
+    bundle: questions.BundleOption = None,
+    runtime: questions.RuntimeOption = questions.RUNTIME,
+    output: outputs.OutputOption = outputs.Format.TABLE,
+) -> None:
+    """Show a service's ladder, what each of its servers' time is made of, and where one more server could go or why not."""
+    access = Access(kubeconfig, context)
+    found = clusters.snapshot_of(access, cluster)
+    name = f"{namespace or (clusters.namespace_of(access) if cluster is None else 'default')}/{service}"
+    manifest = next((item for key, item in found.services.items() if key == name), None)
+    if manifest is None:
+        known = ", ".join(sorted(found.services)[:10]) or "none at all"
+        raise Refused(f"there is no InferenceService {name}; there are {known}")
+    notes = list(found.problems)
+    with progresses.waiting("judging"):
+        standings, verdicts = asyncio.run(_account(found, manifest, models, questions.opened_bundle(bundle, runtime), notes))
+    for note in notes:
+        sys.stderr.write(f"stowplan: {note}\n")
+    document = _document(name, manifest, standings, verdicts, found)
+    outputs.emit(document, output, lambda console: _print(console, document))
+
+
+async def _account(
+    found: "Snapshot",
+    manifest: "InferenceServiceManifest",
+    models: "Path | None",
+    bundle: "Bundle",
+    notes: list[str],
+) -> tuple[list["Standing"], dict[str, dict[str, Any]]]:
+    """Its servers' standings, and for each node whether one more server would be let there."""
+    from stowplan_extender.decision import placings
+    from stowplan_extender.decision.occupancies import Newcomer, PodUid, Requests, Tenancy
+    from stowplan_fleet.manifests import inferenceservices
+    from stowplan_fleet.slices import parse_slice_class
+    from stowplan_predictor.pipelines import Pipeline
+    from stowplan_predictor.serving.local import LocalPredictor
+
+    from stowplan_cli import modelfiles, stages
+    from stowplan_cli.standings import standings
+
+    predictor = LocalPredictor(Pipeline(bundle))
+    indexed = modelfiles.index_models(models)
+    residents, missing = stages.residents_of(found, indexed)
+    notes += missing
+    cluster = await stages.furnished(found, residents, predictor, notes)
+    name = inferenceservices.service_of(manifest).name
+    states = [cluster.states[key] for key in sorted(cluster.states)]
+    own = [item for item in await standings(cluster, states) if item.service.name == name]
+    if not manifest.status.slice_class:
+        return own, {}
+    model = modelfiles.model_of(manifest, indexed, found.configmaps, None)
+    summary = await predictor.analyze(model, inferenceservices.input_shapes_of(manifest))
+    service = replace(inferenceservices.service_of(manifest), graph_digest=summary.graph_digest)
+    mine = [record for record in found.records if record.service == name]
+    slice_class = parse_slice_class(manifest.status.slice_class)
+    requests = mine[0].requests if mine else Requests(cpu_millicores=slice_class.slice.cpu_millicores)
+    more = Newcomer(PodUid("one more"), requests, Tenancy(service, slice_class))
+    closed = stages.closed(found.nodes, manifest)
+    asked = [state for state in states if state.inventory.name not in closed]
+    placed = placings.place(more, asked, await cluster.answers(placings.inquire(more, asked)))
+    verdicts: dict[str, dict[str, Any]] = {str(node): {"accepted": False, "reason": why} for node, why in {**placed.texts, **closed}.items()}
+    for node, acceptance in placed.accepted:
+        response = acceptance.answer.response if acceptance.answer else None
+        verdicts[str(node)] = {"accepted": True, "predictedMilliseconds": response.upper_ms if response else None}
+    return own, verdicts
+
+
+def _document(
+    name: str, manifest: "InferenceServiceManifest", standings: list["Standing"], verdicts: dict[str, dict[str, Any]], found: "Snapshot"
+) -> dict[str, Any]:
+    status, pods = manifest.status, {record.uid: record.name for record in found.records}
+    return {
+        "service": name,
+        "sliceClass": status.slice_class or None,
+        "sloMilliseconds": manifest.spec.slo.latency_milliseconds,
+        "percentile": manifest.spec.slo.percentile,
+        "conditions": [{"type": item.type, "status": item.status, "reason": item.reason, "message": item.message} for item in status.conditions],
+        "ladder": [
+            {
+                "sliceClass": rung.slice_class, "replicas": rung.replicas, "predictedMilliseconds": rung.predicted_milliseconds, "basis": rung.basis,
+                "meetsSLO": rung.meets_slo, "reason": rung.reason,
+            }
+            for rung in status.ladder
+        ],
+        "servers": [
+            {
+                "pod": pods.get(item.pod, str(item.pod)), "node": item.node,
+                "isolatedMilliseconds": _median(item.alone.isolated) if item.alone else None,
+                "besideMilliseconds": _median(item.beside.colocated or item.beside.isolated) if item.beside else None,
+                "responseMilliseconds": _median(item.beside.response) if item.beside else None,
+                "predictedMilliseconds": item.beside.response.upper_ms if item.beside and item.beside.response else None,
+                "utilization": item.beside.utilization if item.beside else None,
+                "bundle": item.beside.bundle if item.beside else None,
+            }
+            for item in standings
+        ],
+        "oneMore": dict(sorted(verdicts.items())),
+    }  # fmt: skip
+
+
+def _median(interval: Any) -> float | None:  # noqa: ANN401 - an interval or nothing
+    return interval.median_ms if interval is not None else None
+
+
+def _shown(value: float | None) -> str:
+    return "unknown" if value is None else outputs.milliseconds(value)
+
+
+def _print(console: "Console", document: dict[str, Any]) -> None:
+    console.print(
+        f"{document['service']}: p{document['percentile']} within {document['sloMilliseconds']} ms; slice {document['sliceClass'] or 'not chosen yet'}",
+        markup=False,
+    )
+    for condition in document["conditions"]:
+        if condition["status"] != "True":
+            console.print(f"  {condition['type']} is {condition['status']} ({condition['reason']}): {condition['message']}", markup=False)
+    if document["ladder"]:
+        console.print("\nLadder, cheapest first:", markup=False)
+        rows = [
+            [
+                "*" if rung["sliceClass"] == document["sliceClass"] else "",
+                rung["sliceClass"],
+                rung["reason"],
+                str(rung["replicas"]),
+                _shown(rung["predictedMilliseconds"]),
+            ]
+            for rung in document["ladder"]
+        ]
+        outputs.print_rows(console, ["", "SLICE CLASS", "WHY", "REPLICAS", "PREDICTED MS"], rows, left=3)
+    if document["servers"]:
+        console.print("\nServers (medians: alone, beside its neighbours, with queueing; then the upper end that is held against the objective):", markup=False)
+        rows = [
+            [
+                item["pod"], item["node"], _shown(item["isolatedMilliseconds"]), _shown(item["besideMilliseconds"]), _shown(item["responseMilliseconds"]),
+                _shown(item["predictedMilliseconds"]), "unknown" if item["utilization"] is None else f"{item['utilization']:.0%}",
+            ]
+            for item in document["servers"]
+        ]  # fmt: skip
+        outputs.print_rows(console, ["POD", "NODE", "ALONE MS", "BESIDE MS", "RESPONSE MS", "UPPER MS", "BUSY"], rows, left=2)
+    if document["oneMore"]:
+        console.print("\nOne more server:", markup=False)
+        grouped: dict[str, list[str]] = {}
+        for node, verdict in document["oneMore"].items():
+            text = f"would fit, up to {_shown(verdict['predictedMilliseconds'])} ms" if verdict["accepted"] else verdict["reason"]
+            grouped.setdefault(text, []).append(node)
+        for text, names in grouped.items():
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            console.print(f"  {shown}: {text}", markup=False)
