@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from stowplan_fleet.answers import Basis, UnknownReason
+from stowplan_fleet.devices import Device
 from stowplan_fleet.questions import Occupant, Question, UnknownOccupant
-from stowplan_fleet.slices import SliceClass, parse_slice
+from stowplan_fleet.slices import DeviceName, SliceClass, parse_slice
 from stowplan_predictor.bundles.loading import Bundle, load_bundle
 from stowplan_predictor.errors import GraphTooLarge
 from stowplan_predictor.pipelines import Pipeline
@@ -62,7 +63,7 @@ def test_graphs_fill_no_more_than_they_may(bundle: Bundle) -> None:
 def test_a_graph_that_fits_no_cache_is_refused() -> None:
     """It would be forgotten as soon as it is known, and pushed again for ever."""
     with pytest.raises(GraphTooLarge, match="not remembered"):
-        Analyses(analysed, graphs_bytes=1000).analyze(chain_model(), {})
+        Analyses(analysed, graphs_bytes=500).analyze(chain_model(), {})
 
 
 def test_answers_with_many_tenants_count_for_more(bundle: Bundle) -> None:
@@ -75,3 +76,19 @@ def test_answers_with_many_tenants_count_for_more(bundle: Bundle) -> None:
 
     assert 0 < pipeline.cache_entries["answers"] < 10
     assert pipeline.cache_bytes["answers"] <= 1 << 20
+
+
+def test_recalled_answers_are_those_given_before(bundle: Bundle) -> None:
+    """Nothing is computed: None until every question was answered once, then the same answers in the same order, unknown ones included."""
+    pipeline = Pipeline(bundle)
+    digest = pipeline.analyze(chain_model(), {}).graph_digest
+    own = Occupant(digest, SliceClass(DEVICE.name, parse_slice("cpu:1")), 1.0)
+    elsewhere = Question(Occupant(digest, SliceClass(DeviceName("nowhere"), parse_slice("cpu:1")), 1.0))
+    questions = [Question(own), elsewhere, Question(own, percentile=50)]
+    devices: dict[DeviceName, Device] = {DEVICE.name: DEVICE}
+
+    assert pipeline.recall(questions, devices, RUNTIME) is None
+    given = pipeline.predict(questions, devices, RUNTIME)
+    assert pipeline.recall(questions, devices, RUNTIME) == given
+    assert pipeline.recall([*questions, Question(own, percentile=60)], devices, RUNTIME) is None
+    assert pipeline.recall(questions, devices, "tensorrt") == pipeline.predict(questions, devices, "tensorrt")

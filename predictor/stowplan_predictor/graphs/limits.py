@@ -13,8 +13,8 @@ class Limits:
     max_structure_bytes: int = 64 * 2**20
     """What is left of the file once large weights are skipped; the structure of real models, with their small weights, stays below 20 MiB."""
 
-    max_fields: int = 1_000_000
-    """Fields looked at while skipping weights: about a second. A model of 20,000 nodes has some 100,000."""
+    max_fields: int = 400_000
+    """Fields looked at while skipping weights: less than a second. A model of 20,000 nodes has some 100,000, and `max_nodes` is reached before."""
 
     max_parts: int = 4_000_000
     """Messages and values that may unpack from what is copied. Hand-made protocol buffers unpack to a hundred times their size (an empty node

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from stowplan_fleet.answers import UnknownReason
+from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.services import GraphDigest
 
 from stowplan_predictor.errors import CannotJudge, GraphTooLarge
-from stowplan_predictor.fusion import rules
+from stowplan_predictor.fusion import layouts, rules
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
 from stowplan_predictor.kernels.workloads import Workloads, workloads
@@ -20,6 +21,8 @@ ModelFile = bytes | memoryview
 Shapes = Mapping[str, tuple[int, ...]]
 # A file with its shapes, as a key.
 _FileKey = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
+# With AVX-512 and without.
+BLOCKS: Final = tuple(sorted({layouts.channel_block(()), layouts.CHANNEL_BLOCK}))
 # A summary is a kilobyte with its key, unless somebody names hundreds of inputs.
 _SUMMARIES_BYTES: Final = 8 << 20
 
@@ -29,7 +32,8 @@ class Analysed:
     """All that is remembered of a model file with bound shapes. Plain values and arrays: it may come from another process."""
 
     summary: GraphSummary
-    work: Workloads
+    work: dict[int, Workloads]
+    """By channels in a block of the runtime's blocked layout: kernels differ between machines that differ in it."""
 
 
 class Analyst(Protocol):
@@ -46,17 +50,17 @@ def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAU
         GraphRefused: the file is broken, or holds what nobody can judge.
     """
     graph = loading.load_graph(onnx_model, input_shapes, limits=limits)
-    kernels = rules.fuse(graph)
+    kernels = {block: rules.fuse(graph, block) for block in BLOCKS}
     summary = GraphSummary(
         graph_digest=graph.digest,
         model_digest=loading.model_digest(onnx_model),
         operators=len(graph.operators),
-        kernels=len(kernels),
+        kernels=len(kernels[layouts.CHANNEL_BLOCK]),
         flops=graph.flops,
         parameters=graph.parameters,
         parameter_bytes=graph.parameter_bytes,
     )
-    return Analysed(summary, workloads(graph, kernels))
+    return Analysed(summary, {block: workloads(graph, found, block) for block, found in kernels.items()})
 
 
 class Analyses:
@@ -70,7 +74,7 @@ class Analyses:
             graphs_bytes: memory that graphs may take together.
         """
         self._analyst = analyst
-        self._work: LruCache[GraphDigest, Workloads] = LruCache(graphs_bytes, lambda _, work: footprint_bytes(work))
+        self._work: LruCache[GraphDigest, dict[int, Workloads]] = LruCache(graphs_bytes, lambda _, work: footprint_bytes(work))
         self._summaries: LruCache[_FileKey, GraphSummary] = LruCache(_SUMMARIES_BYTES, lambda key, summary: footprint_bytes((key, summary)))
 
     def analyze(self, onnx_model: ModelFile, input_shapes: Shapes) -> GraphSummary:
@@ -97,8 +101,8 @@ class Analyses:
         """About how much memory they take."""
         return self._work.bytes + self._summaries.bytes
 
-    def work(self, digest: GraphDigest) -> Workloads:
-        """The kernels of a graph.
+    def work(self, digest: GraphDigest, device: CpuDevice) -> Workloads:
+        """The kernels of a graph on a device.
 
         Raises:
             CannotJudge: this process has not analysed it, or forgot it.
@@ -106,4 +110,4 @@ class Analyses:
         work = self._work.get(digest)
         if work is None:
             raise CannotJudge(UnknownReason.GRAPH_NOT_FOUND, f"graph {digest} was not analysed by this process; analyse it again and repeat")
-        return work
+        return work[layouts.channel_block(device.isa)]

@@ -98,7 +98,7 @@ class Pipeline:
         outcome = self._isolations.prepare([place])[place]
         if isinstance(outcome, CannotJudge):
             raise CannotJudge(outcome.reason, outcome.message)
-        return kernel_shares(self._analyses.work(graph_digest), outcome.isolated)
+        return kernel_shares(self._analyses.work(graph_digest, place[2]), outcome.isolated)
 
     @property
     def cache_entries(self) -> dict[str, int]:

@@ -93,7 +93,7 @@ class Isolations:
                 slice_ = slice_resources(device, slice_class.slice)
                 distance = device_distance(device, self._bundle.devices)
                 distance += slice_distance(slice_, self._bundle.networks.device(distance.nearest).measured_millicores)
-                parts.append((place, slice_, self._analyses.work(digest), distance))
+                parts.append((place, slice_, self._analyses.work(digest, device), distance))
             except CannotJudge as error:
                 found[place] = error
         outcomes = self._bundle.kernels.efficiencies([(work, slice_) for _, slice_, work, _ in parts])

@@ -44,7 +44,7 @@ def decode(data: bytes | bytearray | memoryview, kind: type[T]) -> T:
 
 
 def _array_out(value: Any) -> Any:  # noqa: ANN401 - msgspec's hook
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype.kind in _KINDS:
         return (value.dtype.str, value.shape, np.ascontiguousarray(value).tobytes())
     raise TypeError(f"{type(value).__name__} is no plain value")
 

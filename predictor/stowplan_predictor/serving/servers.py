@@ -57,7 +57,13 @@ class PredictorServer:
         """
         limit = self._settings.grpc.max_request_bytes
         # Without SO_REUSEPORT a second process on the same port fails instead of taking every other call.
-        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)])
+        options = [
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", self._settings.grpc.max_calls_per_connection),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self._servicer.handler(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self._settings.grpc.reflection:

@@ -21,14 +21,16 @@ class Grpc:
     """Largest model file. A ResNet-50 with its weights has 98 MB; larger ones come without weights (`stowplan strip`)."""
     max_questions: int = 20_000
     """Questions in one call: four verdicts on each of 5,000 nodes, if all differed."""
+    max_calls_per_connection: int = 256
+    """At a time; further calls wait in the client. What is received counts against no queue yet."""
     reflection: bool = False
     """Lets tools such as grpcurl list the methods."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"grpc.port {self.port} is not between 0 and 65535")
-        if self.max_request_bytes < 1 << 10 or self.max_questions < 1:
-            raise ValueError("grpc.max_request_bytes must be at least 1024 and grpc.max_questions at least 1")
+        if self.max_request_bytes < 1 << 10 or min(self.max_questions, self.max_calls_per_connection) < 1:
+            raise ValueError("grpc.max_request_bytes must be at least 1024, grpc.max_questions and grpc.max_calls_per_connection at least 1")
 
 
 @dataclass(frozen=True, slots=True)
