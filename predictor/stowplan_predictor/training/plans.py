@@ -74,9 +74,9 @@ def ordered(entries: Sequence[Entry]) -> list[Entry]:
 def woven(*lists: Sequence[Task], hurried: Sequence[Task] = ()) -> list[Task]:
     """The lists in one, each in its order and evenly spread, so that all of them are about equally far whenever time runs out.
 
-    The `hurried` ones are all among the first two thirds.
+    The `hurried` ones are all in the first half.
     """
-    spread = [(tasks, 1.0) for tasks in lists] + [(hurried, 2 / 3)]
+    spread = [(tasks, 1.0) for tasks in lists] + [(hurried, 0.5)]
     placed = [(end * (position + 0.5) / len(tasks), number, task) for number, (tasks, end) in enumerate(spread) for position, task in enumerate(tasks)]
     return [task for _, _, task in sorted(placed, key=lambda item: item[:2])]
 
