@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from stowplan_fleet.errors import GraphRefused
@@ -20,6 +21,7 @@ from stowplan_predictor.fusion import rules
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.graphs.opgraphs import Operator, OpGraph, Tensor
+from stowplan_predictor.measuring import inputs
 from stowplan_predictor.training.isolated_specs import Input, Spec
 from stowplan_predictor.training.random_builders import OPSET, Node
 
@@ -81,7 +83,7 @@ def _cut(graph: OpGraph, kernel: Kernel, values: Values, network: str, family: s
     if any(op.domain not in ("", "ai.onnx") for op in operators) or not kernel.outputs or graph.operators[kernel.anchor].op_type in _VIEWS:
         return None
     names: dict[str, str] = {"": ""}
-    inputs, weights, constants = dict[str, Input](), dict[str, tuple[int, ...]](), dict[str, NDArray[Any]]()
+    activations, weights, constants = dict[str, Input](), dict[str, tuple[int, ...]](), dict[str, NDArray[Any]]()
     nodes = []
     for number, op in enumerate(operators):
         for position, tensor_name in enumerate(op.inputs):
@@ -94,16 +96,16 @@ def _cut(graph: OpGraph, kernel: Kernel, values: Values, network: str, family: s
             elif tensor.parameter and tensor.dtype == "float32":
                 weights[name] = tensor.shape
             elif not tensor.parameter and tensor.dtype in ("float32", "int64"):
-                inputs[name] = Input(tensor.shape, tensor.dtype == "int64")
+                activations[name] = Input(tensor.shape, tensor.dtype == "int64")
             else:
                 return None
         outputs = tuple(names.setdefault(output, f"t{len(names)}") if output else "" for output in op.outputs)
         attributes = {key: list(item) if isinstance(item, tuple) else item for key, item in op.attributes.items() if item not in ((), "")}
         nodes.append(Node(f"{op.op_type}_{number}", op.op_type, tuple(names[item] for item in op.inputs), outputs, attributes))
     results = {names[output]: graph.tensors[output] for output in kernel.outputs}
-    if not inputs or any(result.dtype != "float32" for result in results.values()):
+    if not activations or any(result.dtype != "float32" for result in results.values()):
         return None
-    return Spec(str(kernel.type), network, family, tuple(nodes), inputs, weights, constants, {name: len(item.shape) for name, item in results.items()})
+    return Spec(str(kernel.type), network, family, tuple(nodes), activations, weights, constants, {name: len(item.shape) for name, item in results.items()})
 
 
 def _value(graph: OpGraph, op: Operator, position: int, tensor: Tensor, values: Values) -> NDArray[Any] | None:
@@ -166,6 +168,19 @@ def is_alone(spec: Spec) -> bool:
     if len(kernels) != 1 or str(kernels[0].type) != spec.kernel:
         return False
     return kernels[0].parameter_bytes <= MOST_PARAMETER_BYTES and kernels[0].bytes <= _MOST_BYTES and kernels[0].flops <= _MOST_FLOPS
+
+
+def runs(spec: Spec) -> bool:
+    """True where the runtime takes the graph and runs it: shape inference lets some contradictions pass (channels against groups)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(spec.blueprint().network(), options, providers=["CPUExecutionProvider"])
+        session.run(None, inputs.random_inputs(session.get_inputs(), {}, {}))
+    except Exception:  # noqa: BLE001 - the runtime's own exceptions share no base class
+        return False
+    return True
 
 
 def readable(model: onnx.ModelProto) -> bool:

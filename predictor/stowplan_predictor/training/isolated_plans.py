@@ -1,7 +1,8 @@
-"""What to measure alone: `python -m stowplan_predictor.training.isolated_plans --round 0` writes the specs of a round into the campaign's folder.
+"""What to measure alone: `python -m stowplan_predictor.training.isolated_plans --round 1` writes the specs of a round into the campaign's folder.
 
-Round 0 takes its weights from the errors in the shipped bundle's manifest, later rounds from `datasets/<device>/judgements/kernels.parquet`: where the
-model that was trained with the round before still errs. Run by hand before `campaigns`, which measures what it finds.
+Round 0 takes its weights from the errors of the first kernel models (`isolated_errors.json`) and is planned by `campaigns` itself; later rounds, planned by
+hand, take them from `datasets/<device>/judgements/kernels.parquet`: where the model that was trained with the rounds before still errs. `campaigns` measures
+what it finds.
 """
 
 import argparse
@@ -28,7 +29,6 @@ from stowplan_predictor.training.rows import StructureRow
 
 FOLDER: Final = "isolated"
 TOTAL: Final = 2000
-_SHIPPED: Final = Path(__file__).resolve().parent.parent / "shipped" / "onnxruntime-cpu"
 # Draws of other sizes before a kernel is taken with its own.
 _BENDS: Final = 4
 # How often a draw may meet a kernel that is already there before a type counts as exhausted.
@@ -122,41 +122,58 @@ def _drawn(families: Mapping[str, Sequence[Cut]], count: int, errors: Mapping[tu
         if digest in seen or (spec is cut.spec and not isolated_cuts.is_alone(spec)):
             continue
         seen.add(digest)
-        found.append(spec)
+        if isolated_cuts.runs(spec):
+            found.append(spec)
     return found
 
 
-def _sources(number: int, device: Path, bundle: Path) -> tuple[str, dict[str, float], dict[tuple[str, int], float]]:
-    if number == 0:
-        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-        return f"held-out errors of bundle {manifest['version']}", isolated_weights.from_manifest(manifest["errors"]["kernels"]), {}
+def _first_sources() -> tuple[str, dict[str, float], dict[tuple[str, int], float]]:
+    return *isolated_weights.first(), {}
+
+
+def _later_sources(device: Path) -> tuple[str, dict[str, float], dict[tuple[str, int], float]]:
     types, kernels = isolated_weights.from_judgements(accuracy_rows.read_judgements(device, KernelJudgement))
     return "held-out errors of judgements/kernels.parquet", types, kernels
+
+
+def write_plan(work: Path, plan: IsolatedPlan) -> Path:
+    """Writes a round's plan whole or not at all."""
+    path = plan_path(work, plan.round)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(plan)), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def write_first(work: Path, rows: Sequence[StructureRow], total: int = TOTAL) -> Path:
+    """Plans round 0 over these networks, unless it is there; no data set is needed."""
+    path = plan_path(work, 0)
+    return path if path.exists() else write_plan(work, _planned(0, rows, _first_sources(), total))
+
+
+def _planned(number: int, rows: Sequence[StructureRow], sources: tuple[str, dict[str, float], dict[tuple[str, int], float]], total: int) -> IsolatedPlan:
+    source, weights, errors = sources
+    specs = chosen(cuts_of(rows), isolated_weights.dealt(weights, total), errors, number)
+    counts = {kernel: sum(spec.kernel == kernel for spec in specs) for kernel in weights}
+    return IsolatedPlan(number, source, weights, counts, tuple(map(isolated_specs.to_json, specs)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the plan of a round, unless it is there."""
     parser = argparse.ArgumentParser(prog="isolated_plans", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--round", type=int, default=0, help="0 first, then one more each time the kernel model was trained and judged anew")
+    parser.add_argument("--round", type=int, default=1, help="one more each time the kernel model was trained and judged anew (campaigns plan round 0)")
     parser.add_argument("--device", type=Path, required=True, help="datasets/<device>, whose networks kernels are cut out of")
     parser.add_argument("--work", type=Path, required=True, help="the campaign's folder")
-    parser.add_argument("--bundle", type=Path, default=_SHIPPED, help="bundle whose errors round 0 starts from (default: the one that the package ships)")
     parser.add_argument("--total", type=int, default=TOTAL, help=f"kernels of the round, about (default {TOTAL})")
     arguments = parser.parse_args(argv)
     path = plan_path(arguments.work, arguments.round)
     if path.exists():
         sys.stdout.write(f"{path} is there already; delete it to plan the round anew\n")
         return 1
-    source, weights, errors = _sources(arguments.round, arguments.device, arguments.bundle)
-    cuts = cuts_of(datasets.read_rows(arguments.device / "structures.parquet", StructureRow))
-    specs = chosen(cuts, isolated_weights.dealt(weights, arguments.total), errors, arguments.round)
-    counts = {kernel: sum(spec.kernel == kernel for spec in specs) for kernel in weights}
-    plan = IsolatedPlan(arguments.round, source, weights, counts, tuple(map(isolated_specs.to_json, specs)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(plan)), encoding="utf-8")
-    temporary.replace(path)
-    sys.stdout.write(f"{path}: {len(specs)} kernels from {len(cuts)} cut out of published networks: {counts}\n")
+    sources = _later_sources(arguments.device) if arguments.round else _first_sources()
+    plan = _planned(arguments.round, datasets.read_rows(arguments.device / "structures.parquet", StructureRow), sources, arguments.total)
+    sys.stdout.write(f"{write_plan(arguments.work, plan)}: {len(plan.specs)} kernels: {dict(plan.counts)}\n")
     return 0
 
 

@@ -1,10 +1,13 @@
 """How many kernels of each type to measure alone: where the model errs most on what takes most time (nn-Meter's adaptive sampling, by type)."""
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 from stowplan_predictor.training.accuracy_rows import KernelJudgement
 
+_FIRST: Final = Path(__file__).with_name("isolated_errors.json")
 # Every type is looked at a little: an error that nobody measures is no small error.
 LEAST: Final = 12
 # An error above this is as bad as this: wild errors of kernels of a microsecond say nothing about their weight in a network.
@@ -13,8 +16,14 @@ _MOST_ERROR: Final = 1.0
 _MOST_SHARE: Final = 0.2
 
 
-def from_manifest(errors: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Held-out error times share of time of each kernel type, as a bundle's manifest holds them (`errors.kernels`)."""
+def first() -> tuple[str, dict[str, float]]:
+    """Weights of round 0, and where they come from: the first kernel models, trained on networks alone."""
+    record = json.loads(_FIRST.read_text(encoding="utf-8"))
+    return record["source"], from_errors(record["errors"])
+
+
+def from_errors(errors: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Held-out error times share of time of each kernel type."""
     return {name: min(_MOST_ERROR, item["mape_percent"] / 100) * item["share_of_time_percent"] / 100 for name, item in errors.items()}
 
 

@@ -1,0 +1,55 @@
+"""What the profiler adds: found again where it is known, and small on the committed data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stowplan_predictor.training import datasets, profiler_overheads
+from stowplan_predictor.training.profiler_overheads import Pair, ProfilerOverhead
+
+_DATASETS = Path(__file__).parents[2] / "datasets"
+
+
+def _pairs(kernel_us: float, session_us: float, disturbed: int) -> list[Pair]:
+    numbers = np.random.default_rng(0)
+    found = []
+    for number in range(200):
+        kernels, work_us = int(numbers.integers(1, 200)), float(np.exp(numbers.uniform(1, 10)))
+        profiled = (work_us + kernel_us * kernels) * float(numbers.normal(1, 0.01))
+        run = (work_us + session_us) * (2.0 if number < disturbed else 1.0)
+        found.append(Pair(f"n{number}", "cpu:1", kernels, profiled, run))
+    return found
+
+
+def test_a_known_overhead_is_found_among_disturbed_runs() -> None:
+    """One pair in ten beside a busy neighbour moves the answer by a tenth at most."""
+    found = profiler_overheads.fit_pairs(_pairs(0.8, 6.0, 20))
+
+    assert found.kernel_us == pytest.approx(0.8, abs=0.08)
+    assert found.session_us == pytest.approx(6.0, abs=1.0)
+    assert found.median_error_percent < found.uncorrected_median_error_percent
+
+
+def test_too_few_pairs_fit_nothing() -> None:
+    """No figure is made up."""
+    with pytest.raises(ValueError, match="20 are needed"):
+        profiler_overheads.fit_pairs(_pairs(0.8, 6.0, 0)[:10])
+
+
+def test_a_kernel_never_takes_nothing() -> None:
+    """A correction leaves a fifth."""
+    overhead = ProfilerOverhead(1.0, 5.0, 100, 1.0, 2.0)
+
+    assert overhead.corrected_us(100.0) == 99.0
+    assert overhead.corrected_us(100.0, kernels=10) == 90.0
+    assert overhead.corrected_us(1.0) == pytest.approx(0.2)
+
+
+def test_the_committed_data_has_a_small_overhead() -> None:
+    """On every measured slice: below three microseconds a kernel, and corrected sums lie nearer to the runs."""
+    for folder in (path.parent for path in _DATASETS.glob("*/provenance.json")):
+        found = profiler_overheads.fit(datasets.read_dataset(folder))
+        assert "cpu:1" in found
+        for overhead in found.values():
+            assert 0 < overhead.kernel_us < 3
+            assert overhead.median_error_percent <= overhead.uncorrected_median_error_percent
