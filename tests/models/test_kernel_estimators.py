@@ -12,10 +12,10 @@ from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.fusion.fused_kernels import KernelType
 from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.regressors import open_session
-from stowplan_predictor.training import boosted_trees, graph_fits, kernel_models, kernel_rows
+from stowplan_predictor.training import boosted_trees, graph_fits, kernel_models, kernel_rows, network_rows
 from stowplan_predictor.training.boosted_trees import Boosting
-from stowplan_predictor.training.graph_fits import _Batches, _train, _Vocabulary
-from stowplan_predictor.training.graph_networks import INPUTS, to_model
+from stowplan_predictor.training.graph_batches import Batches, Vocabulary
+from stowplan_predictor.training.graph_networks import INPUTS, KernelNetwork, Shape, to_model
 from stowplan_predictor.training.kernel_judgements import type_judgements
 from stowplan_predictor.training.kernel_models import FittedKernels
 from stowplan_predictor.training.samples import Sample
@@ -43,10 +43,12 @@ def fitted(networks: tuple[Sample, ...]) -> dict[str, FittedKernels]:
 def test_the_onnx_file_says_what_the_network_says(networks: tuple[Sample, ...]) -> None:
     """The exported graph network agrees with the trained one on more rows, nodes and edges than it was exported with, for both heads."""
     rows = kernel_rows.kernel_rows(networks)
-    words = _Vocabulary(("Conv", "Relu"), tuple(np.unique(rows.types)), tuple(name for name in np.unique(rows.runtime_types) if name))
-    network, batches, _ = _train(rows, words, graph_fits.held_families(rows, 0, 3), 0, raw=False, steps=4)
+    words = Vocabulary(("Conv", "Relu"), tuple(np.unique(rows.types)), tuple(name for name in np.unique(rows.runtime_types) if name))
+    shape = Shape(len(words.operators) + 1, len(words.types) + 1, len(words.runtime_types))
+    network = KernelNetwork(shape, rows.joined.nodes, rows.features)
+    batches = Batches(rows.joined, rows.types, rows.features, rows.subgraph, words)
     session = open_session(to_model(network, batches.inputs(np.arange(5))))
-    inputs = _Batches(rows, words).inputs(np.arange(len(rows)))
+    inputs = batches.inputs(np.arange(len(rows)))
 
     with torch.no_grad():
         expected = network(*inputs.tuple())
@@ -60,7 +62,9 @@ def test_the_same_data_and_seed_train_the_same_network(networks: tuple[Sample, .
     """Training is deterministic: two fits give the same bytes."""
     rows = kernel_rows.kernel_rows(networks[:3])
 
-    first, second = (graph_fits.fit_graphs(rows, 7, networks=1, steps=3) for _ in range(2))
+    sums = network_rows.network_rows(networks[:3], rows.joined)
+
+    first, second = (graph_fits.fit_graphs(rows, sums, 7, networks=1, steps=3) for _ in range(2))
 
     assert dict(first.files) == dict(second.files)
     assert first.curves == second.curves

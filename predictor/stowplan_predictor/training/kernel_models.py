@@ -19,7 +19,7 @@ from stowplan_predictor.kernels.members import POOLED, MemberTable
 from stowplan_predictor.kernels.ranges import TypeRange
 from stowplan_predictor.kernels.regressors import Efficiencies
 from stowplan_predictor.kernels.subgraphs import NODES
-from stowplan_predictor.training import boosted_trees, graph_fits, kernel_rows, type_regressors
+from stowplan_predictor.training import boosted_trees, graph_fits, kernel_rows, network_rows, type_regressors
 from stowplan_predictor.training.kernel_rows import KernelRows
 from stowplan_predictor.training.samples import Sample
 from stowplan_predictor.training.type_regressors import TypeFit, thinned
@@ -129,7 +129,8 @@ def fit_boosted(samples: Sequence[Sample], seed: int) -> FittedKernels:
 def _graphs(name: str, *, raw: bool) -> Fitter:
     def fitter(samples: Sequence[Sample], seed: int) -> FittedKernels:
         rows = thinned(kernel_rows.kernel_rows(samples), _MOST_ROWS)
-        fit = graph_fits.fit_graphs(rows, seed, raw=raw, networks=1 if raw else 2, name=name)
+        sums = None if raw else network_rows.network_rows(samples, rows.joined)
+        fit = graph_fits.fit_graphs(rows, sums, seed, raw=raw, networks=1 if raw else 2, name=name)
         return FittedKernels(_table(rows, fit.tables, _quantiles(fit.error_types, fit.errors, rows)), fit.files, fit.curves)
 
     return fitter

@@ -42,7 +42,9 @@ _SOURCES: Final = (
 )  # fmt: skip
 _TREES: Final = ("training/boosted_trees.py", "training/tree_files.py")
 _TYPES: Final = (*_TREES, "training/type_regressors.py", "training/regressions.py")
-_GRAPHS: Final = ("training/graph_fits.py", "training/graph_networks.py", "training/kernel_judgements.py")
+_GRAPHS: Final = (
+    "training/graph_fits.py", "training/graph_networks.py", "training/graph_batches.py", "training/network_rows.py", "training/kernel_judgements.py",
+)  # fmt: skip
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {"boosted": _TREES, "trees": _TYPES, "forests": _TYPES, "gnn": _GRAPHS, "gnn-raw": _GRAPHS}
 
 
