@@ -1,7 +1,7 @@
 """From a campaign's work folder to a committed data set, with its provenance and its noise floor."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from stowplan_fleet.slices import parse_slice
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.measuring import devices, networks, optimizers, structures
 from stowplan_predictor.measuring.references import Reference
-from stowplan_predictor.training import datasets, provenances, random_kinds, zoo
+from stowplan_predictor.training import datasets, isolated_plans, provenances, random_kinds, zoo
 from stowplan_predictor.training.results import Results
 from stowplan_predictor.training.rows import StructureRow
 
@@ -105,7 +105,12 @@ def references_once(work: Path, slices: Sequence[str], say: Callable[[str], None
     return {part: Reference(**fields) for part, fields in json.loads(target.read_text(encoding="utf-8")).items()}
 
 
-def _structures(work: Path, names: set[str]) -> list[StructureRow]:
+def structure_rows(work: Path, names: Iterable[str]) -> list[StructureRow]:
+    """Exported networks as data sets hold them.
+
+    Raises:
+        DatasetRefused: one is no network of the zoo any more.
+    """
     entries = {entry.name: entry for entry in zoo.entries()}
     rows = []
     for name in sorted(names):
@@ -153,12 +158,13 @@ def assemble(work: Path, results: Results, root: Path) -> str:
         raise DatasetRefused(f"{work}/device.json: {device.name} is no CPU; this campaign measures CPUs")
     folder = root / device.name
     stored = {row.network for table in ("networks", "loads", "pairs") for row in rows[table]} | {row.tenant for row in rows["pairs"]}
-    tables: dict[str, Any] = {"structures": _structures(work, stored), **rows}
+    tables: dict[str, Any] = {"structures": structure_rows(work, stored), **rows}
     for table, given in tables.items():
         datasets.write_rows(folder / f"{table}.parquet", given, datasets.TABLES[table])
     (folder / "device.json").write_bytes(device_file)
     spreads = json.loads((work / "spreads.json").read_text(encoding="utf-8"))
-    datasets.write_provenance(folder, provenances.provenance(device, tables, failed, spreads))
+    told = provenances.provenance(device, tables, failed, spreads)
+    datasets.write_provenance(folder, told | {"isolated_rounds": isolated_plans.provenance(work)})
     splits = {"folds": folds(), "light_families": sorted(zoo.light_families())}
     (root / "splits.json").write_text(json.dumps(splits, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return f"{folder}: " + ", ".join(f"{len(given)} {table}" for table, given in tables.items())

@@ -17,7 +17,7 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stowplan_predictor.errors import DatasetRefused, MeasurementError, RuntimeRefused
-from stowplan_predictor.training import assemblies, isolated_runs, plans, random_runs, runs, zoo
+from stowplan_predictor.training import assemblies, isolated_plans, isolated_runs, plans, random_runs, runs, zoo
 from stowplan_predictor.training.datasets import AnyRow
 from stowplan_predictor.training.plans import Task
 from stowplan_predictor.training.results import Results
@@ -121,6 +121,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             bar = progress.add_task("exporting", total=len(wanted))
             export_all(wanted, arguments.work, lambda name: progress.update(bar, advance=1, description=f"exporting {name}"))
             progress.console.print(f"{len(wanted)} networks looked at; {len(assemblies.left_out(arguments.work))} cannot be exported")
+            published = {entry.name for entry in entries if entry.split == "zoo"} & assemblies.exported(arguments.work).keys()
+            if share == shares:
+                isolated_plans.write_first(arguments.work, assemblies.structure_rows(arguments.work, published))
             return EXIT_DONE
         if not arguments.assemble_only:
             exported = assemblies.exported(arguments.work)

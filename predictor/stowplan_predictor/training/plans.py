@@ -9,11 +9,11 @@ from stowplan_predictor.training.zoo import Entry
 # Whole cores, and shares of one and of two: the slices of a small node.
 WHOLE: Final = ("cpu:1", "cpu:2")
 FRACTIONAL: Final = ("cpu:500m", "cpu:1500m")
-# `repeat` of the first visit, which profiles, of the second and of the third.
+# `repeat` of the first visit and of the third, which profile, and of the second in between.
 VISITS: Final = (10, 20, 30)
 # Models beyond the first of each family, and further sizes of models, that come before random networks on more than one core and before second visits.
-_FIRST_MODELS: Final = 90
-_FIRST_VARIANTS: Final = 30
+_FIRST_MODELS: Final = 30
+_FIRST_VARIANTS: Final = 10
 UTILIZATIONS: Final = (0.3, 0.5, 0.7, 0.85)
 
 # Diverse in what they strain: arithmetic, memory, dispatch; small and large; convolutional and attention.
@@ -106,11 +106,10 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
     pairs = [Task("pair", one, "cpu:1", tenant=two, tenant_slice="cpu:1") for one, two in pairs_of(named(_PAIRED))]
     loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
     fractional = [Task("network", name, part) for part in FRACTIONAL for name in named(_FRACTIONED)]
-    retested = [*light, *families[::4]]
-    later = [entry for entry in (*families, *models) if entry not in retested]
+    retested = [*light, *families, *models[:_FIRST_MODELS]]
     return (
         *visits([*light, *families], 0),
-        *woven(visits(models[:_FIRST_MODELS], 0), visits(variants[:_FIRST_VARIANTS], 0), isolated, visits(retested, 1), fractional, hurried=one_core),
-        *woven(visits([*models[_FIRST_MODELS:], *variants[_FIRST_VARIANTS:], *old_random], 0), more_cores, visits(later, 1)),
-        *loads, *pairs, *visits([*variants, *old_random], 1), *visits(ordered(entries), 2),
+        *woven(visits([*models[:_FIRST_MODELS], *variants[:_FIRST_VARIANTS]], 0), visits(retested, 1), hurried=one_core),
+        *woven(visits([*models[_FIRST_MODELS:], *variants[_FIRST_VARIANTS:], *old_random], 0), isolated, fractional, more_cores, visits(retested, 2)),
+        *loads, *pairs, *visits([entry for entry in ordered(entries) if entry not in retested], 1),
     )  # fmt: skip

@@ -93,9 +93,9 @@ def kernel_rows(network: str, part: str, repeat: int, kernels: Iterable[KernelTi
 
 
 def run_visit(task: Task, file_of: Callable[[str], Path], say: Say, optimized: bytes, best: Mapping[str, Reference]) -> dict[str, list[AnyRow]]:
-    """Measures a network on each whole-core slice in one process; the first and second time kernel by kernel too, which takes its optimised structure."""
+    """Measures a network on each whole-core slice in one process; but for the second time kernel by kernel too, which takes its optimised structure."""
     parts = [parse_slice(name) for name in task.slice.split("+")]
-    profiled = optimized if task.repeat in VISITS[:2] else b""
+    profiled = optimized if task.repeat != VISITS[1] else b""
     windows = visits.visit(file_of(task.network), parts, best, optimized=profiled, wait_s=_WAIT_S, on_wait=say)
     kernels = [row for window in windows for row in kernel_rows(task.network, str(window.slice), task.repeat, window.kernels)]
     return {"networks": [window_row(task, window) for window in windows], "kernels": kernels}
