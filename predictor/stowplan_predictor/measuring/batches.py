@@ -14,7 +14,7 @@ import onnx
 from stowplan_fleet.slices import Slice
 
 from stowplan_predictor.errors import MeasurementError, RuntimeRefused
-from stowplan_predictor.measuring import noises, processes, profiles, references, structures
+from stowplan_predictor.measuring import noises, optimizers, processes, profiles, references
 from stowplan_predictor.measuring.locks import machine_lock
 from stowplan_predictor.measuring.profiles import KernelTime
 from stowplan_predictor.measuring.references import Reference
@@ -28,10 +28,10 @@ class BatchRules:
 
     rounds: int = 4
     min_runs: int = 4
-    min_s: float = 0.03
-    profile_runs: int = 20
-    profile_s: float = 0.05
-    """A profile lasts as long as its runs, and at least this."""
+    min_s: float = 0.02
+    profile_runs: int = 6
+    profile_s: float = 0.02
+    """Of each burst of a profile, and of each visit after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Visit:
 
     name: str
     repeat: int
-    """Which round, from 0."""
+    """Which round, from 0; the number of rounds for the visit right after a profile."""
     runs: int
     median_ms: float
     mean_ms: float
@@ -70,6 +70,8 @@ class Profile:
 
     kernels: tuple[KernelTime, ...]
     optimized_structure: bytes
+    visit: Visit
+    """Unprofiled, right after, in the same session."""
 
     @property
     def sum_ms(self) -> float:
@@ -144,7 +146,7 @@ def measure_batch(
         for repeat in range(rules.rounds):
             answer = worker.ask("visit", timeout_s=600, min_runs=rules.min_runs, min_s=rules.min_s, placed_ms=placed_ms)
             visits += [_visit(taken, repeat, best) for taken in answer["visits"]]
-        found = {name: _profile(worker, name, scratch, rules, placed_ms) for name in sorted(set(profiled) - refused.keys())}
+        found = {name: _profile(worker, name, scratch, rules, best) for name in sorted(set(profiled) - refused.keys())}
     return BatchMeasurement(threads, tuple(visits), found, refused)
 
 
@@ -163,7 +165,9 @@ def _visit(taken: dict[str, Any], repeat: int, best: Reference) -> Visit:
     return Visit(repeat=repeat, product_slowdown=product, copy_slowdown=copy, measured_at=processes.now_utc(), **fields)
 
 
-def _profile(worker: processes.Worker, name: str, scratch: Path, rules: BatchRules, placed_ms: float) -> Profile:
-    summary = worker.ask("profile", timeout_s=180, name=name, placed_ms=placed_ms, folder=str(scratch), runs=rules.profile_runs, max_s=rules.profile_s)
-    optimized = structures.strip_weights((scratch / "optimized.onnx").read_bytes())
-    return Profile(profiles.kernel_times(summary, onnx.load_model_from_string(optimized)), optimized)
+def _profile(worker: processes.Worker, name: str, scratch: Path, rules: BatchRules, best: Reference) -> Profile:
+    placed_ms = references.MAX_PLACED_SLOWDOWN * best.product_ms
+    answer = worker.ask("profile", timeout_s=180, name=name, folder=str(scratch), min_runs=rules.profile_runs, min_s=rules.profile_s, placed_ms=placed_ms)
+    optimized = optimizers.optimized_structure(scratch / f"{name}.onnx")
+    kernels = profiles.kernel_times(answer, onnx.load_model_from_string(optimized))
+    return Profile(kernels, optimized, _visit(answer["visit"], rules.rounds, best))
