@@ -1,8 +1,10 @@
 """Calls to the API server about single pods."""
 
+import datetime as dt
 from typing import Any, Protocol
 
 import msgspec
+from stowplan_fleet import keys
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.pods import PodManifest
 
@@ -19,6 +21,9 @@ class PodCalls(Protocol):
 
     async def bind(self, args: ExtenderBindingArgs, annotations: dict[str, str]) -> None:
         """Writes a Binding. Raises ApiError."""
+
+    async def touch(self, namespace: str, name: str, uid: str) -> None:
+        """Writes the pod's retry annotation. Raises ApiError."""
 
 
 class HttpPodCalls:
@@ -51,3 +56,14 @@ class HttpPodCalls:
         }
         path = f"/api/v1/namespaces/{args.pod_namespace}/pods/{args.pod_name}/binding"
         await self._connection.request("POST", path, body=msgspec.json.encode(binding), timeout_s=self._settings.binding_timeout_s)
+
+    async def touch(self, namespace: str, name: str, uid: str) -> None:
+        """Writes the pod's retry annotation; the UID makes the API server refuse another pod of the same name.
+
+        Raises:
+            ApiError: refused, or no answer in time.
+        """
+        patch = {"metadata": {"uid": uid, "annotations": {keys.RETRY_ANNOTATION: dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}}}
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        content = "application/merge-patch+json"
+        await self._connection.request("PATCH", path, body=msgspec.json.encode(patch), timeout_s=self._settings.binding_timeout_s, content=content)

@@ -25,6 +25,7 @@ from stowplan_extender.probes import PredictorProbe
 from stowplan_extender.settings import ExtenderSettings
 from stowplan_extender.verbs import Verbs
 from stowplan_extender.views import ClusterView
+from stowplan_extender.wakeups import WakeUps
 
 _log = logging.getLogger(__name__)
 
@@ -82,11 +83,13 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
             leadership = LeaseLeadership(connection, settings.lease, settings.api.binding_timeout_s, clock)
         feeds = Feeds(view, connection=connection, settings=settings.api, metrics=metrics, clock=clock, device_changed=predictions.forget_device)
         probe = PredictorProbe(predictor.describe, settings.predictor.probe_s, metrics)
-        binder = Binder(view, judge, HttpPodCalls(connection, settings.api), leadership)
-        verbs = Verbs(view, judge, binder, feeds.check, best_k=settings.placement.best_k, metrics=metrics)
+        calls = HttpPodCalls(connection, settings.api)
+        binder = Binder(view, judge, calls, leadership)
+        wake_ups = WakeUps(view, judge, calls, leadership, settings=settings.wake_ups, clock=clock, metrics=metrics)
+        verbs = Verbs(view, judge, binder, feeds.check, best_k=settings.placement.best_k, metrics=metrics, filtered=wake_ups.filtered)
         serve = settings.serving
         async with (
-            _background(feeds.run(), probe.run(), when_synced()),
+            _background(feeds.run(), probe.run(), wake_ups.run(), when_synced()),
             _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
             _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max), serve.host, serve.port, serve.drain_s) as scheduler,
         ):

@@ -91,6 +91,16 @@ class LeaseSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WakeUpSettings:
+    """When pods that we refused are tried again."""
+
+    every_s: float = 5.0
+    """Time between two looks at them."""
+    again_s: float = 30.0
+    """How long a pod that was woken is left alone; longer than the scheduler's own back-off (10 s)."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExtenderSettings:
     """Everything that can be set."""
 
@@ -99,6 +109,7 @@ class ExtenderSettings:
     predictor: PredictorSettings = field(default_factory=PredictorSettings)
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     lease: LeaseSettings = field(default_factory=LeaseSettings)
+    wake_ups: WakeUpSettings = field(default_factory=WakeUpSettings)
     log_level: str = "info"
 
     def __post_init__(self) -> None:

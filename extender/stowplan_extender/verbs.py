@@ -10,7 +10,7 @@ from stowplan_fleet.nodes import NodeName
 from stowplan_extender import lodgings
 from stowplan_extender.bindings import Binder
 from stowplan_extender.decision import placings
-from stowplan_extender.decision.occupancies import Newcomer
+from stowplan_extender.decision.occupancies import Newcomer, PodUid
 from stowplan_extender.decision.verdicts import Acceptance
 from stowplan_extender.errors import NotYet, PodRefused
 from stowplan_extender.judgements import Judge, Ruling
@@ -24,8 +24,19 @@ _log = logging.getLogger(__name__)
 class Verbs:
     """What the scheduler can ask."""
 
-    def __init__(self, view: ClusterView, judge: Judge, binder: Binder, check_view: Callable[[], None], *, best_k: int, metrics: Metrics) -> None:
-        """`check_view` raises ViewNotReady; `best_k`: how many nodes a filter returns at most, 0 for all."""
+    def __init__(
+        self,
+        view: ClusterView,
+        judge: Judge,
+        binder: Binder,
+        check_view: Callable[[], None],
+        *,
+        best_k: int,
+        metrics: Metrics,
+        filtered: Callable[[PodUid, bool], None] = lambda uid, refused: None,  # noqa: ARG005 - nobody listens
+    ) -> None:
+        """`check_view` raises ViewNotReady; `best_k`: how many nodes a filter returns at most, 0 for all; `filtered` hears who was refused everywhere."""
+        self._filtered = filtered
         self._view = view
         self._judge = judge
         self._binder = binder
@@ -49,6 +60,7 @@ class Verbs:
             return ExtenderFilterResult(node_names=[], failed_and_unresolvable_nodes=dict.fromkeys(args.names, str(error)))
         ruling = await self._judge.rule(newcomer, args.names)
         self._count(ruling)
+        self._filtered(newcomer.uid, not ruling.accepted)
         if not ruling.accepted and ruling.cause:
             raise NotYet(ruling.cause)
         return ExtenderFilterResult(

@@ -49,6 +49,10 @@ class ClusterView:
         """Pods of ours that have no node yet."""
         return tuple(record for record in self._pods.values() if record.node is None)
 
+    def node_names(self) -> tuple[NodeName, ...]:
+        """Every node."""
+        return tuple(self._inventories)
+
     def device(self, name: DeviceName) -> Device | None:
         """A device by name: a descriptor, or else what a node's labels say of its GPU; None where nobody describes it."""
         for devices in self._described.values():

@@ -26,6 +26,8 @@ PREDICTED_MS_ANNOTATION: Final = "stowplan.dev/predicted-milliseconds"
 BASIS_ANNOTATION: Final = "stowplan.dev/basis"
 BUNDLE_ANNOTATION: Final = "stowplan.dev/bundle"
 PREDICTION_ID_ANNOTATION: Final = "stowplan.dev/prediction-id"
+# On pending pods, written by the extender when a node would take one that was refused everywhere: the scheduler tries an updated pod again.
+RETRY_ANNOTATION: Final = "stowplan.dev/retry-at"
 
 # On nodes, written by whoever ran `stowplan device` there: names the descriptor in the ConfigMap.
 DEVICE_LABEL: Final = "stowplan.dev/device"

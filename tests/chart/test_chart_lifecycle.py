@@ -53,6 +53,7 @@ MAY = [
     ("operator", "list", "nodes", ""),
     ("operator", "create", "events", "team-a"),
     ("scheduler", "create", "pods/binding", "team-a"),
+    ("scheduler", "patch", "pods", "team-a"),
     ("scheduler", "list", "inferenceservices", "team-a"),
     ("scheduler", "update", "leases/stowplan-scheduler", SYSTEM),
     ("scheduler", "list", "configmaps", SYSTEM),

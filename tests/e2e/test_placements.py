@@ -49,6 +49,25 @@ def test_a_resident_is_protected_by_name(stage: Stage) -> None:
     assert [pod["spec"]["nodeName"] for pod in stage.pods("resident")] == ["shared"]
 
 
+def test_a_refused_pod_is_woken_when_the_resident_objective_is_relaxed(stage: Stage) -> None:
+    """No node, no pod and nothing else that kube-scheduler watches changes, only a resident's objective: the newcomer is bound within seconds, not minutes."""
+    newcomer = stage.occupant("squeezenet", QUICK_CORE, 1)
+    alone, beside = stage.ask("resnet50", QUICK_CORE, 1), stage.ask("resnet50", QUICK_CORE, 1, [newcomer])
+    objective = between(upper_ms(alone), upper_ms(beside))
+    stage.add_nodes(node("shared", "4", QUICK))
+    stage.upload("resnet50")
+    stage.upload("squeezenet")
+    stage.apply(inference_service("resident", "resnet50", objective, slice_classes=[QUICK_CORE]))
+    stage.await_bound("resident")
+    stage.apply(inference_service("newcomer", "squeezenet", 60_000, slice_classes=[QUICK_CORE]))
+    stage.await_refusal("newcomer", f"would push resident {stage.namespace}/resident over its SLO")
+
+    stage.apply(inference_service("resident", "resnet50", 60_000, slice_classes=[QUICK_CORE]))
+    (pod,) = stage.await_bound("newcomer")
+
+    assert keys.RETRY_ANNOTATION in pod["metadata"]["annotations"]
+
+
 def test_an_impossible_objective_says_why_for_each_kind_of_node(stage: Stage) -> None:
     """Nothing runs a ResNet-50 in a millisecond: the service stays out, and its condition says for each kind of slice why."""
     stage.add_nodes(node("quick", "4", QUICK), node("slow", "4", SLOW))

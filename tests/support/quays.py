@@ -15,9 +15,10 @@ from stowplan_extender.leaderships import AlwaysLeading, Leadership
 from stowplan_extender.lodgings import record_of
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.predictions import Predictions
-from stowplan_extender.settings import PredictorSettings
+from stowplan_extender.settings import PredictorSettings, WakeUpSettings
 from stowplan_extender.verbs import Verbs
 from stowplan_extender.views import ClusterView
+from stowplan_extender.wakeups import WakeUps
 from stowplan_extender.wire import ExtenderArgs, ExtenderBindingArgs
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.manifests import decoding, inferenceservices, nodes
@@ -40,6 +41,7 @@ class MemoryPodCalls:
     """`ok`; `lost`: carried out, no answer; `dropped`: neither; `late`: carried out when the test calls `arrive`; `away`: reads fail too; or a status."""
     written: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     late: list[tuple[ExtenderBindingArgs, dict[str, str]]] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
 
     async def get(self, namespace: str, name: str) -> PodManifest:
         """Reads a pod."""
@@ -63,6 +65,14 @@ class MemoryPodCalls:
         await asyncio.sleep(0)
         if self.mode != "ok":
             raise ApiUnreachable("POST binding: no answer in time")
+
+    async def touch(self, namespace: str, name: str, uid: str) -> None:
+        """Notes who was touched."""
+        await asyncio.sleep(0)
+        if self.mode.isdigit():
+            raise ApiRefused(int(self.mode), "made by a test")
+        assert uid == f"uid-{name}"
+        self.touched.append(f"{namespace}/{name}")
 
     def carry_out(self, args: ExtenderBindingArgs, annotations: dict[str, str]) -> None:
         """What the API server's transaction does."""
@@ -99,7 +109,9 @@ class Quay:
         self.predictions = Predictions(self.toy, self.view.device, settings, self.clock, self.metrics)
         self.judge = Judge(self.view, self.predictions, settings.reuse_s, self.clock)
         self.binder = Binder(self.view, self.judge, self.calls, leadership or AlwaysLeading())
-        self.verbs = Verbs(self.view, self.judge, self.binder, lambda: None, best_k=best_k, metrics=self.metrics)
+        leading = leadership or AlwaysLeading()
+        self.wake_ups = WakeUps(self.view, self.judge, self.calls, leading, settings=WakeUpSettings(), clock=self.clock, metrics=self.metrics)
+        self.verbs = Verbs(self.view, self.judge, self.binder, lambda: None, best_k=best_k, metrics=self.metrics, filtered=self.wake_ups.filtered)
 
     def node(self, name: str, cores: int = 4, device: str = harbours.DEVICE) -> None:
         """A node appears."""

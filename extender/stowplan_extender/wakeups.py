@@ -1,0 +1,110 @@
+"""Wake-ups: a pod that only we refused is touched as soon as a node would take it.
+
+kube-scheduler tries a refused pod again when something it watches changes, else after five minutes. What changes our verdicts is often nothing it watches: an
+objective that was relaxed, a descriptor that was added, a prediction that moved. So pods that a filter left without a node are judged again every few seconds
+and, where a node would take one now, its retry annotation is written: an update of the pod is such a change.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from stowplan_fleet.errors import FleetError
+
+from stowplan_extender import lodgings
+from stowplan_extender.decision.occupancies import PodUid
+from stowplan_extender.errors import ExtenderError
+from stowplan_extender.judgements import Judge
+from stowplan_extender.leaderships import Leadership
+from stowplan_extender.lodgings import PodRecord
+from stowplan_extender.metrics import Metrics
+from stowplan_extender.podcalls import PodCalls
+from stowplan_extender.settings import WakeUpSettings
+from stowplan_extender.views import ClusterView
+
+_log = logging.getLogger(__name__)
+# Of the pods that wait: a filter refuses few at a time, and a cluster that is full of waiting pods needs nodes, not touches.
+_SLEEPERS_MAX: Final = 4_096
+
+
+@dataclass(slots=True)
+class _Sleeper:
+    since_s: float
+    touched_s: float | None = None
+
+
+class WakeUps:
+    """Remembers whom filters refused everywhere, and wakes them."""
+
+    def __init__(
+        self,
+        view: ClusterView,
+        judge: Judge,
+        calls: PodCalls,
+        leadership: Leadership,
+        *,
+        settings: WakeUpSettings,
+        clock: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        """`clock` counts monotonic seconds."""
+        self._view, self._judge, self._calls, self._leadership = view, judge, calls, leadership
+        self._settings, self._clock, self._metrics = settings, clock, metrics
+        self._sleepers: dict[PodUid, _Sleeper] = {}
+
+    def filtered(self, uid: PodUid, refused: bool) -> None:  # noqa: FBT001 - a listener's signature
+        """Notes how a filter ended for a pod."""
+        if not refused:
+            self._sleepers.pop(uid, None)
+        elif uid not in self._sleepers and len(self._sleepers) < _SLEEPERS_MAX:
+            self._sleepers[uid] = _Sleeper(self._clock())
+
+    @property
+    def sleeping(self) -> int:
+        """How many pods wait."""
+        return len(self._sleepers)
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            await asyncio.sleep(self._settings.every_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """Judges every sleeper once, and touches those that a node would take."""
+        waiting = {record.uid: record for record in self._view.pending()}
+        for uid in [uid for uid in self._sleepers if uid not in waiting]:
+            del self._sleepers[uid]
+        for uid, sleeper in list(self._sleepers.items()):
+            now = self._clock()
+            # One that was refused only now is the scheduler's to try; one that was touched gets time to be tried.
+            early = now - sleeper.since_s < self._settings.every_s or (sleeper.touched_s is not None and now - sleeper.touched_s < self._settings.again_s)
+            if early or not await self._fits(waiting[uid]):
+                continue
+            if not await self._touch(waiting[uid]):
+                return
+            sleeper.touched_s = now
+
+    async def _fits(self, record: PodRecord) -> bool:
+        try:
+            newcomer = lodgings.newcomer_of(record, self._view.service)
+            return bool((await self._judge.rule(newcomer, self._view.node_names())).accepted)
+        except (ExtenderError, FleetError):
+            # What cannot be judged is not woken: its own filter says why.
+            return False
+
+    async def _touch(self, record: PodRecord) -> bool:
+        """Writes the annotation; answers whether it makes sense to go on."""
+        try:
+            await self._leadership.check()
+            namespace, _, name = record.name.partition("/")
+            await self._calls.touch(namespace, name, record.uid)
+        except (ExtenderError, FleetError) as error:
+            _log.warning("cannot wake a pod; tried again", extra={"pod": record.name, "error": str(error)})
+            self._metrics.wake_ups.labels("failed").inc()
+            return False
+        _log.info("woken: a node would take it now", extra={"pod": record.name})
+        self._metrics.wake_ups.labels("woken").inc()
+        return True
