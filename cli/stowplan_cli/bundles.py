@@ -1,9 +1,9 @@
-"""`stowplan bundle`: what a bundle says of itself, its errors on what it had not seen first of all."""
+"""`stowplan bundle`: what a bundle says of itself: which model serves each stage, its errors on what it had not seen, where its data comes from."""
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,9 @@ from stowplan_cli import outputs, questions
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# Elements of a list that the table shows; graphs that a bundle was trained on are thousands. JSON and YAML have all.
+_LISTED: Final = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +26,7 @@ def bundle(
     runtime: questions.RuntimeOption = questions.RUNTIME,
     output: outputs.OutputOption = outputs.Format.TABLE,
 ) -> None:
-    """Check a bundle's digests and show its errors and where its data comes from."""
+    """Check a bundle's digests and show what is in it, its errors and where its data comes from."""
     import msgspec
 
     opened = questions.opened_bundle(directory, runtime)
@@ -33,7 +36,7 @@ def bundle(
 
 def _print(console: "Console", document: Mapping[str, Any]) -> None:
     console.print(f"{document['name']} {document['version']}\nfor {document['runtime']}, {len(document['files'])} files, unaltered", markup=False)
-    for heading in ("errors", "provenance"):
+    for heading in ("models", "errors", "provenance"):
         rows = [[path, text] for path, text in leaves(document[heading])]
         console.print(f"\n{heading}{'' if rows else ': none stated'}", markup=False)
         if rows:
@@ -49,6 +52,7 @@ def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
         for position, item in enumerate(value):
             yield from leaves(item, f"{path}[{position}]")
     elif isinstance(value, list):
-        yield path, ", ".join(str(item) for item in value)
+        shown = ", ".join(str(item) for item in value[:_LISTED])
+        yield path, shown if len(value) <= _LISTED else f"{shown} and {len(value) - _LISTED} more"
     else:
         yield path, f"{value:.4g}" if isinstance(value, float) else str(value)

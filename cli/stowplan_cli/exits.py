@@ -23,7 +23,7 @@ _EXTRAS: Final = {
     "extender": ("aiohttp", "uvloop", "kubernetes"),
     "operator": ("kopf",),
     "cli": ("rich", "psutil"),
-    "train": ("torch", "torch_geometric", "torchvision", "timm", "transformers", "sklearn", "skl2onnx", "pyarrow"),
+    "train": ("torch", "torch_geometric", "torchvision", "timm", "transformers", "sklearn", "scipy", "onnxscript", "pyarrow"),
 }
 
 

@@ -6,6 +6,7 @@ Modules of commands import nothing heavy: `stowplan --help` starts in a fraction
 import importlib
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -13,7 +14,11 @@ import typer
 from stowplan_cli import exits
 
 # Modules with a function `register(app)`, in the order in which `--help` lists their commands.
-THEMES: Final = ("predicting", "explaining", "placing", "slicing", "measuring", "bundles", "processes")
+THEMES: Final = ("predicting", "explaining", "placing", "surveying", "slicing", "measuring", "profiling", "bundles", "evaluating", "stripping", "processes")
+
+# As a plugin of kubectl: what is asked of a cluster; `explain` names a service there.
+PLUGIN_THEMES: Final = ("accounting", "surveying", "placing", "slicing")
+_PLUGIN: Final = "kubectl-stowplan"
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - a callback's signature
@@ -31,10 +36,10 @@ def _root(
     """
 
 
-def build() -> typer.Typer:
-    """The application with every command."""
+def build(*, plugin: bool = False) -> typer.Typer:
+    """The application with every command, or those of kubectl's plugin."""
     app = typer.Typer(
-        name="stowplan",
+        name="kubectl stowplan" if plugin else "stowplan",
         cls=exits.Commands,
         callback=_root,
         no_args_is_help=True,
@@ -42,7 +47,7 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for theme in THEMES:
+    for theme in PLUGIN_THEMES if plugin else THEMES:
         importlib.import_module(f"stowplan_cli.{theme}").register(app)
     return app
 
@@ -50,7 +55,7 @@ def build() -> typer.Typer:
 def main() -> None:
     """Entry point of the console scripts."""
     try:
-        build()()
+        build(plugin=Path(sys.argv[0]).name == _PLUGIN)()
     except BrokenPipeError:
         # Whoever read our output (`head`) has seen enough; nothing more can be written, not even by the interpreter's own flush.
         sys.stdout = None

@@ -45,3 +45,25 @@ def waiting(what: str, seconds: float | None = None) -> Iterator[Callable[[str],
         finally:
             over.set()
             thread.join()
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[str, int], None]]:
+    """Shows how many of a known number of things are done; yields a function that is told each thing's name and their number as it begins.
+
+    Silent where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _name, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=None)
+
+        def advance(name: str, total: int) -> None:
+            bars.update(task, description=f"{what}: {name}", total=total, advance=1)
+
+        yield advance

@@ -34,3 +34,10 @@ def test_nested_values_are_named_by_their_path() -> None:
     found = dict(leaves({"kernels": {"Conv": {"mape": 0.123456}}, "hosts": ["a", "b"], "folds": [{"mape": 1}, {"mape": None}]}))
 
     assert found == {"kernels.Conv.mape": "0.1235", "hosts": "a, b", "folds[0].mape": "1", "folds[1].mape": "None"}
+
+
+def test_long_lists_are_cut_short() -> None:
+    """Thousands of digests do not bury the figures; how many there are is said."""
+    found = dict(leaves({"graphs": [f"g{index}" for index in range(2000)]}))
+
+    assert found["graphs"].endswith("g7 and 1992 more")

@@ -1,9 +1,10 @@
-"""Makes docs/accuracy.md from the manifest of the shipped bundle: `python tools/generators/accuracy.py ROOT` writes below ROOT."""
+"""Makes docs/accuracy.md from committed predictions, measured data and the shipped bundle: `python tools/generators/accuracy.py ROOT` writes below ROOT."""
 
 import sys
 from pathlib import Path
 
-from stowplan_predictor.training import evaluations
+from stowplan_predictor.training import accuracy_sources, evaluations
 
 if __name__ == "__main__":
-    sys.exit(evaluations.main(["--output", str(Path(sys.argv[1]) / "docs" / "accuracy.md")]))
+    found = evaluations.evaluate(accuracy_sources.dataset_folder(Path("datasets")), accuracy_sources.shipped_folder())
+    evaluations.write_page(found.page, Path(sys.argv[1]) / "docs" / "accuracy.md")

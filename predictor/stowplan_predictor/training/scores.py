@@ -59,32 +59,40 @@ class Coverage:
         return self.low_percent <= nominal_percent <= self.high_percent
 
 
-def family_bootstrap(values: NDArray[np.float64], families: Sequence[str]) -> Range:
-    """95 % interval of the mean of values, families resampled whole.
+def family_bootstrap(values: NDArray[np.float64], families: Sequence[str], wholes: NDArray[np.float64] | None = None) -> Range:
+    """95 % interval of the mean of values (of their sum over the sum of `wholes`), families resampled whole.
 
     Args:
         values: shape (cases,).
         families: of the cases.
+        wholes: shape (cases,), what each value is a part of; ones where not given. A family of zeros has no say.
     """
     names, home = np.unique(np.asarray(families, dtype=str), return_inverse=True)
     sums = np.bincount(home, weights=values, minlength=len(names))
-    counts = np.bincount(home, minlength=len(names))
-    draws = np.random.default_rng(_SEED).integers(len(names), size=(_RESAMPLES, len(names)))
+    counts = np.bincount(home, weights=wholes, minlength=len(names))
+    sums, counts = sums[counts > 0], counts[counts > 0]
+    draws = np.random.default_rng(_SEED).integers(len(sums), size=(_RESAMPLES, len(sums)))
     low, high = np.quantile(sums[draws].sum(axis=1) / counts[draws].sum(axis=1), _TAILS)
     return float(low), float(high)
 
 
-def share(hits: Sequence[bool], families: Sequence[str]) -> tuple[float, float, float]:
+def share(parts: Sequence[float], families: Sequence[str], wholes: Sequence[float] | None = None) -> tuple[float, float, float]:
     """A share with its 95 % interval, in percent.
 
+    Args:
+        parts: what was hit in each case: True or False, or a count.
+        families: of the cases.
+        wholes: what could be hit in each case; 1 where not given.
+
     Raises:
-        ValueError: no cases.
+        ValueError: no cases, or nothing to hit in any.
     """
-    if not len(hits):
+    values = np.asarray(parts, dtype=np.float64)
+    sizes = np.ones(len(values)) if wholes is None else np.asarray(wholes, dtype=np.float64)
+    if not sizes.sum() > 0:
         raise ValueError("no cases: a share of nothing is no number")
-    values = np.asarray(hits, dtype=np.float64)
-    low, high = family_bootstrap(values, families)
-    return round(100 * float(values.mean()), 2), round(100 * low, 2), round(100 * high, 2)
+    low, high = family_bootstrap(values, families, sizes)
+    return round(100 * float(values.sum() / sizes.sum()), 2), round(100 * low, 2), round(100 * high, 2)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
