@@ -181,3 +181,34 @@ def test_a_table_of_other_features_is_refused(fitted: dict[str, FittedKernels]) 
         open_kernels(b"{}", {})
     with pytest.raises(ValueError, match="missing"):
         KernelEstimator(fitted["boosted"].table, {})
+
+
+def test_networks_teach_what_no_profile_does(networks: tuple[Sample, ...]) -> None:
+    """Training on sums brings the networks' predicted times closer to the measured ones, kernels without a profile included."""
+    rows = kernel_rows.kernel_rows(networks)
+    sums = network_rows.network_rows(networks, rows.joined)
+    assert sums is not None
+    words = Vocabulary((), tuple(np.unique(rows.types)), ())
+    everyone = np.arange(len(sums))
+    nothing = everyone[:0]
+    parts = graph_fits._Parts(np.arange(len(rows)), np.arange(len(rows)), everyone, nothing, nothing)
+    training = graph_fits._Training(rows, sums, words, parts, 0, raw=False, steps=40)
+    assert training.sums is not None
+
+    with torch.no_grad():
+        before = float(training.sums.errors(training.network, training.dispatch, everyone).abs().mean())
+    training.run()
+    with torch.no_grad():
+        after = float(training.sums.errors(training.network, training.dispatch, everyone).abs().mean())
+
+    assert after < before / 2
+
+
+def test_merged_kernels_stand_for_all_of_them(networks: tuple[Sample, ...]) -> None:
+    """However kernels are merged, every kernel of every network is counted once on each slice."""
+    rows = kernel_rows.kernel_rows(networks)
+    sums = network_rows.network_rows(networks, rows.joined)
+    assert sums is not None
+
+    for number in range(len(sums)):
+        assert sums.count[sums.starts[number] : sums.starts[number + 1]].sum() == sums.kernels[number]

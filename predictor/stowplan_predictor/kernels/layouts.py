@@ -1,7 +1,7 @@
 """Layouts: which kernels ONNX Runtime runs on blocks of channels (NCHWc), and what it copies to get there and back.
 
-Rules re-told from `core/optimizer/nchwc_transformer.cc` (ONNX Runtime, MIT). A tensor is blocked where the kernel that writes it runs on blocks. A blocked kernel
-that reads another one copies it first (`ReorderInput`, once a tensor); a blocked tensor that any other kernel or the caller reads is copied
+Rules re-told from `core/optimizer/nchwc_transformer.cc` (ONNX Runtime, MIT). A tensor is blocked where the kernel that writes it runs on blocks.
+A blocked kernel that reads another one copies it first (`ReorderInput`, once a tensor); a blocked tensor that any other kernel or the caller reads is copied
 back (`ReorderOutput`, once a tensor). Both copies are counted with a kernel: the first with its first blocked reader, the second with its writer.
 """
 

@@ -121,7 +121,12 @@ class _Graph(Member):
 
     def runtime_types(self, batch: Batch) -> list[tuple[str, ...]]:
         order = np.argsort(-self._run(batch, "scores"), axis=1, kind="stable")[:, :_MOST_TYPES]
-        return [tuple(str(name) for name in self._runtime_types[row]) for row in order]
+        likeliest = [tuple(str(name) for name in self._runtime_types[row]) for row in order]
+        # What is rare enough to have no code is most often run by the operator itself.
+        return [
+            names if kind in self._types else (kind, *(name for name in names if name != kind))[:_MOST_TYPES]
+            for names, kind in zip(likeliest, batch.types, strict=True)
+        ]
 
 
 _KINDS: Final[Mapping[str, type[_ByType | _Pooled | _Graph]]] = {BY_TYPE: _ByType, POOLED: _Pooled, GRAPH: _Graph}
