@@ -13,7 +13,7 @@ from stowplan_predictor.measuring import batches
 from stowplan_predictor.measuring.batches import BatchRules, Visit
 from stowplan_predictor.measuring.references import Reference
 
-_SHORT = BatchRules(rounds=2, min_runs=5, min_s=0.002, profile_runs=6, profile_s=0.0)
+_SHORT = BatchRules(rounds=2, min_runs=5, min_s=0.002, profile_runs=4, profile_s=0.0)
 _BEST = Reference(2.5, 5.0)
 
 

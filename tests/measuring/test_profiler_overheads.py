@@ -46,10 +46,10 @@ def test_a_kernel_never_takes_nothing() -> None:
 
 
 def test_the_committed_data_has_a_small_overhead() -> None:
-    """On every measured slice: below three microseconds a kernel, and corrected sums lie nearer to the runs."""
+    """On every measured slice: some microseconds a kernel, more where threads are asked, and corrected sums lie nearer to the runs."""
     for folder in (path.parent for path in _DATASETS.glob("*/provenance.json")):
         found = profiler_overheads.fit(datasets.read_dataset(folder))
         assert "cpu:1" in found
         for overhead in found.values():
-            assert 0 < overhead.kernel_us < 3
+            assert 0 < overhead.kernel_us < 6
             assert overhead.median_error_percent <= overhead.uncorrected_median_error_percent

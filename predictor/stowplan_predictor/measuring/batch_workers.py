@@ -1,7 +1,8 @@
 """The process that measures many small networks: `python -m stowplan_predictor.measuring.batch_workers`, one JSON command a line, one JSON line back.
 
 Commands: `open` (one more network), `visit` (a short sample of each open network in turn, with looks at the machine in between), `profile` (one network,
-kernel by kernel). Networks stay open side by side, so that visits to one lie seconds apart: a phase in which the machine is slow does not hit all of them.
+kernel by kernel, and a visit right after). Networks stay open side by side, so that visits to one lie seconds apart: a phase in which the machine is slow does
+not hit all of them.
 """
 
 import gc
@@ -15,8 +16,9 @@ from typing import Any, Final
 import onnxruntime
 
 from stowplan_predictor.errors import RuntimeRefused
-from stowplan_predictor.measuring import distributions, noises, references
-from stowplan_predictor.measuring.workers import Measured
+from stowplan_predictor.measuring import distributions, noises, references, traces
+from stowplan_predictor.measuring.references import Reference
+from stowplan_predictor.measuring.workers import Measured, events_of
 
 # Seconds of visits between two looks at the machine: a look costs 60 ms, and what it says holds for about a second.
 _LOOK_EVERY_S: Final = 0.7
@@ -24,6 +26,8 @@ _LOOK_EVERY_S: Final = 0.7
 _WARM_S: Final = 0.001
 # How often the host may place two cores anew until they are cores of their own.
 _TRIES: Final = 4
+# Bursts of a profile, and visits after it: the quietest of each counts.
+_BURSTS: Final = 3
 _KEPT: Final = ("runs", "median_ms", "mean_ms", "p5_ms", "p25_ms", "cv")
 
 
@@ -76,23 +80,14 @@ class Batch:
         before = referee.look()
         while waiting:
             began, times, own_s = time.perf_counter(), noises.cpu_times(), time.process_time()
-            fresh = []
+            fresh: list[dict[str, Any]] = []
             while waiting and time.perf_counter() - began < _LOOK_EVERY_S:
                 name = waiting.pop(0)
                 placed = self._placed(placed_ms)
                 fresh.append({"name": name, "product_ms": placed} | _sample(self._networks[name], min_runs, min_s))
             noise = noises.noise_between(times, noises.cpu_times(), time.process_time() - own_s)
             after = referee.look()
-            visits += [
-                visit
-                | {
-                    "foreign_share": noise.foreign_share,
-                    "steal_share": noise.steal_share,
-                    "product_ms": visit["product_ms"] or max(before.product_ms, after.product_ms),
-                    "copy_ms": max(before.copy_ms, after.copy_ms),
-                }
-                for visit in fresh
-            ]
+            visits += [_framed(visit, noise, before, after) for visit in fresh]
             before = after
         return visits
 
@@ -106,16 +101,46 @@ class Batch:
         product_ms = self._placement.product_ms()
         return product_ms if product_ms <= limit_ms else self._placement.settle(limit_ms, _TRIES)
 
-    def profile(self, *, name: str, placed_ms: float, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-        """Kernel times of one open network, as `Measured.profile` takes them."""
-        self._placed(placed_ms)
-        return self._networks[name].profile(**arguments)
+    def profile(self, *, name: str, folder: str, min_runs: int, min_s: float, placed_ms: float) -> dict[str, Any]:
+        """Kernel times of one open network in the quietest of several bursts, and the quietest of as many visits to the same session right after.
+
+        The session that was profiled runs on without the profiler: same memory, same packed weights, same moment of the machine.
+        """
+        if self._referee is None:
+            raise RuntimeRefused("profile: nothing was visited yet")
+        known = self._networks[name]
+        network = type(known)(model=known.model, cpus=known.cpus, threads=known.threads, spinning=True, input_shapes={}, profiled_in=folder)
+        before, times, own_s = self._referee.look(), noises.cpu_times(), time.process_time()
+        network.warm_up(traces.WARM_UP_RUNS - 1, 0.0)
+        bursts = []
+        for _ in range(_BURSTS):
+            self._placed(placed_ms)
+            bursts.append(network.warm_up(min_runs, min_s))
+        summary = traces.summarize(events_of(network.session), bursts)
+        visits: list[dict[str, Any]] = []
+        for _ in range(_BURSTS):
+            placed = self._placed(placed_ms)
+            visits.append({"name": name, "product_ms": placed} | _sample(network, min_runs, min_s))
+        noise = noises.noise_between(times, noises.cpu_times(), time.process_time() - own_s)
+        visit = min(visits, key=lambda taken: float(taken["p25_ms"]))
+        return {"kernels": summary["kernels"], "visit": _framed(visit, noise, before, self._referee.look())}
+
+
+def _framed(visit: dict[str, Any], noise: noises.Noise, before: Reference, after: Reference) -> dict[str, Any]:
+    """A visit with what the machine itself did around it."""
+    return visit | {
+        "foreign_share": noise.foreign_share,
+        "steal_share": noise.steal_share,
+        "product_ms": visit["product_ms"] or max(before.product_ms, after.product_ms),
+        "copy_ms": max(before.copy_ms, after.copy_ms),
+    }
 
 
 def _sample(network: Measured, min_runs: int, min_s: float) -> dict[str, Any]:
     """Durations of at least `min_runs` runs in a row that last at least `min_s`."""
     network.warm_up(1, _WARM_S)
-    run, names, feeds, durations = network.session.run, network.outputs, network.feeds, []
+    run, names, feeds = network.session.run, network.outputs, network.feeds
+    durations: list[float] = []
     began = last = time.perf_counter()
     while len(durations) < min_runs or last - began < min_s:
         started = time.perf_counter()

@@ -191,7 +191,7 @@ class Measured:
         while done < runs + traces.WARM_UP_RUNS or (done < traces.MAX_RUNS and time.perf_counter() - started < max_s):
             session.run(self.outputs, self.feeds)
             done += 1
-        return traces.summarize(_events(session))
+        return traces.summarize(events_of(session))
 
     def profile_own(self, *, count: int, min_runs: int, min_s: float, settle_ms: float, settles: int) -> dict[str, Any]:
         """Kernel times of the session itself, opened with the profiler on, in the quietest of several bursts; from here on it runs without."""
@@ -201,10 +201,10 @@ class Measured:
         for _ in range(count):
             self._settle(settle_ms, settles)
             lengths.append(1 + self.warm_up(min_runs, min_s))
-        return traces.summarize(_events(self.session), lengths)
+        return traces.summarize(events_of(self.session), lengths)
 
 
-def _events(session: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the runtime's own
+def events_of(session: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the runtime's own
     """What the profiler wrote, which ends with this."""
     trace = Path(session.end_profiling())
     events: list[dict[str, Any]] = json.loads(trace.read_text(encoding="utf-8"))

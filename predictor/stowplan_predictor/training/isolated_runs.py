@@ -17,7 +17,7 @@ from stowplan_predictor.training.random_rows import IsolatedRow
 TASK: Final = "isolated"
 CHUNK: Final = 60
 # Kernels last microseconds: a visit of ten milliseconds holds hundreds of runs.
-_RULES: Final = BatchRules(rounds=3, min_runs=5, min_s=0.01, profile_runs=30, profile_s=0.02)
+_RULES: Final = BatchRules(rounds=3, min_runs=5, min_s=0.01, profile_runs=6, profile_s=0.008)
 _WAIT_S: Final = 1800.0
 _SECOND_SLICE: Final = ("cpu:2", 2)
 
@@ -85,6 +85,6 @@ def run_isolated(task: Task, work: Path, say: Callable[[str], None], best: Mappi
             noisy=visit.noisy,
             measured_at=visit.measured_at,
         )
-        for visit in measured.visits
+        for visit in (*measured.visits, *(profile.visit for profile in measured.profiles.values()))
     ]
     return {"isolated": rows}

@@ -1,7 +1,7 @@
 """What the profiler adds to each kernel, fitted from pairs of a profile and the unprofiled runs next to it.
 
-The profiler's own clock calls and records lie partly inside the times that it reports, about half a microsecond to two a kernel; that is nothing to a
-convolution and everything to a scalar. Per slice, over all networks and kernels that were measured both ways,
+The profiler's own clock calls and records lie partly inside the times that it reports, about half a microsecond to two a kernel on one core and more on
+several, where it also asks the pool of threads what each did; that is nothing to a convolution and everything to a scalar. Per slice, over all networks and kernels that were measured both ways,
 
     sum of profiled kernels - unprofiled run = kernel_us * kernels - session_us,
 
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stowplan_predictor.training.datasets import Dataset
-from stowplan_predictor.training.rows import KernelRow
+from stowplan_predictor.training.random_rows import RandomRow
+from stowplan_predictor.training.rows import KernelRow, NetworkRow
 
 # Two measurements of the same thing, seconds apart, differ by about this share of them, and by this much at least.
 _SHARE: Final = 0.04
@@ -64,7 +65,8 @@ class ProfilerOverhead:
 
 def pairs(dataset: Dataset) -> Iterator[Pair]:
     """Every profile with the unprofiled runs next to it, and every isolated kernel."""
-    runs = {(row.network, row.slice, row.repeat): row.median_ms for row in (*dataset.networks, *dataset.randoms)}
+    alone: list[NetworkRow | RandomRow] = [*dataset.networks, *dataset.randoms]
+    runs = {(row.network, row.slice, row.repeat): row.median_ms for row in alone}
     profiles: dict[tuple[str, str, int], list[KernelRow]] = {}
     for kernel in dataset.kernels:
         profiles.setdefault((kernel.network, kernel.slice, kernel.repeat), []).append(kernel)
@@ -112,7 +114,8 @@ def fit_pairs(some: list[Pair]) -> ProfilerOverhead:
 
 def _robust(kernels: NDArray[np.float64], difference: NDArray[np.float64], scale: NDArray[np.float64]) -> tuple[float, float]:
     columns = np.column_stack([kernels, -np.ones_like(kernels)]) / scale[:, None]
-    target, weights = difference / scale, np.ones_like(scale)
+    target: NDArray[np.float64] = difference / scale
+    weights: NDArray[np.float64] = np.ones(len(scale))
     solution = np.zeros(2)
     for _ in range(_ITERATIONS):
         root = np.sqrt(weights)

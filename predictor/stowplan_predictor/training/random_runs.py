@@ -8,7 +8,7 @@ from stowplan_fleet.slices import parse_slice
 
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.measuring import batches
-from stowplan_predictor.measuring.batches import BatchMeasurement
+from stowplan_predictor.measuring.batches import BatchMeasurement, BatchRules
 from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.training import random_kinds, random_weights
 from stowplan_predictor.training.plans import Task
@@ -24,6 +24,10 @@ CHUNK: Final = 40
 _SECOND_SLICE: Final = ("cpu:2", 4)
 # One network in this many is profiled, by runs of seeds as long as there are configurations, so that each configuration has its part.
 _PROFILED: Final = {"fnn": 10, "cnn": 3}
+# Networks of seeds below this are profiled twice, long apart: one of both meets a machine that does not change in between.
+_AGAIN_BELOW: Final = 800
+# Visits of a repeat are numbered from this on, each time.
+_REPEAT: Final = 10
 _WAIT_S: Final = 1800.0
 
 
@@ -37,7 +41,15 @@ def tasks() -> tuple[Task, ...]:
                 found.append(Task(TASK, f"{kind}-{first:05d}", "cpu:1", seed=first))
                 if number % _SECOND_SLICE[1] == 0:
                     found.append(Task(TASK, f"{kind}-{first:05d}", _SECOND_SLICE[0], seed=first))
-    return tuple(found)
+    again = [Task(TASK, task.network, task.slice, 1, seed=task.seed) for task in found if task.slice == "cpu:1" and task.seed < _AGAIN_BELOW]
+    return (*found, *(task for task in again if _seeds(task)))
+
+
+def _seeds(task: Task) -> dict[str, int]:
+    """Networks of a chunk, by name; a repeat is about those that are profiled."""
+    kind = task.network.partition("-")[0]
+    seeds = range(task.seed, task.seed + CHUNK)
+    return {random_kinds.name(kind, seed): seed for seed in seeds if not task.repeat or is_profiled(kind, seed)}
 
 
 def is_profiled(kind: str, seed: int) -> bool:
@@ -52,7 +64,7 @@ def run_randoms(task: Task, work: Path, say: Callable[[str], None], best: Mappin
         MeasurementError: the machine stays busy, or the runtime refuses a network.
     """
     kind, digests = task.network.partition("-")[0], dict[int, str]()
-    seeds = {random_kinds.name(kind, seed): seed for seed in range(task.seed, task.seed + CHUNK)}
+    seeds = _seeds(task)
 
     def models() -> Iterator[tuple[str, bytes]]:
         for name, seed in seeds.items():
@@ -65,20 +77,21 @@ def run_randoms(task: Task, work: Path, say: Callable[[str], None], best: Mappin
         parse_slice(task.slice),
         best[task.slice],
         profiled=[name for name, seed in seeds.items() if is_profiled(kind, seed)],
+        rules=BatchRules(rounds=1) if task.repeat else None,
         external=random_weights.write_shared(work),
         wait_s=_WAIT_S,
         on_wait=say,
     )
-    rows = {"randoms": _rows(kind, task.slice, seeds, digests, measured), "kernels": kernel_rows(task.slice, measured), "optimized": []}
+    rows = {"randoms": _rows(task, seeds, digests, measured), "kernels": _kernel_rows(task, measured), "optimized": []}
     # The optimiser looks at the CPU and never at the number of threads: the first slice's graph serves all.
-    if task.slice == "cpu:1":
-        rows["optimized"] = optimized_rows(measured)
+    if task.slice == "cpu:1" and not task.repeat:
+        rows["optimized"] = [OptimizedRow(name, profile.optimized_structure) for name, profile in measured.profiles.items()]
     return rows
 
 
-def _rows(kind: str, part: str, seeds: Mapping[str, int], digests: Mapping[int, str], measured: BatchMeasurement) -> list[Any]:
-    rows = []
-    for visit in measured.visits:
+def _rows(task: Task, seeds: Mapping[str, int], digests: Mapping[int, str], measured: BatchMeasurement) -> list[Any]:
+    rows, kind = [], task.network.partition("-")[0]
+    for visit in (*measured.visits, *(profile.visit for profile in measured.profiles.values())):
         seed, profile = seeds[visit.name], measured.profiles.get(visit.name)
         rows.append(
             RandomRow(
@@ -87,8 +100,8 @@ def _rows(kind: str, part: str, seeds: Mapping[str, int], digests: Mapping[int, 
                 family=random_kinds.configuration(kind, seed),
                 seed=seed,
                 digest=digests[seed],
-                slice=part,
-                repeat=visit.repeat,
+                slice=task.slice,
+                repeat=_REPEAT * task.repeat + visit.repeat,
                 threads=measured.threads,
                 runs=visit.runs,
                 median_ms=visit.median_ms,
@@ -109,16 +122,12 @@ def _rows(kind: str, part: str, seeds: Mapping[str, int], digests: Mapping[int, 
     return rows
 
 
-def kernel_rows(part: str, measured: BatchMeasurement) -> list[Any]:
-    """One row a kernel that the runtime ran, of every network profiled, next to the last visits."""
-    last = max(visit.repeat for visit in measured.visits)
-    return [
-        KernelRow(name, part, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, k.median_us, k.p25_us, k.p75_us, k.runs, last)
-        for name, profile in measured.profiles.items()
-        for k in profile.kernels
-    ]
-
-
-def optimized_rows(measured: BatchMeasurement) -> list[Any]:
-    """What the runtime made of every network profiled."""
-    return [OptimizedRow(name, profile.optimized_structure) for name, profile in measured.profiles.items()]
+def _kernel_rows(task: Task, measured: BatchMeasurement) -> list[Any]:
+    """One row a kernel that the runtime ran, of every network profiled."""
+    rows = []
+    for name, profile in measured.profiles.items():
+        repeat = _REPEAT * task.repeat + profile.visit.repeat
+        for k in profile.kernels:
+            times = (k.median_us, k.p25_us, k.p75_us, k.runs, repeat)
+            rows.append(KernelRow(name, task.slice, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, *times))
+    return rows
