@@ -6,6 +6,7 @@ what the bundle's recipe serves: for each fold the candidate that is best on the
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy as np
 from stowplan_predictor.kernels.latencies import Isolated
 from stowplan_predictor.kernels.throttles import sustained_ms
 from stowplan_predictor.training import network_cases, network_fits
-from stowplan_predictor.training.accuracy_rows import TypeJudgement, write_judgements
+from stowplan_predictor.training.accuracy_rows import KernelJudgement, TypeJudgement, write_judgements
 from stowplan_predictor.training.cross_fits import blended, decode, decode_types, encode, judged_by
 from stowplan_predictor.training.dispatch_fits import kernels_ms
 from stowplan_predictor.training.folds import LIGHT_FOLD
-from stowplan_predictor.training.kernel_judgements import type_judgements
+from stowplan_predictor.training.kernel_judgements import kernel_judgements, type_judgements
 from stowplan_predictor.training.kernel_models import BLENDS, KERNEL_SYSTEMS
 from stowplan_predictor.training.kernel_models import blended as blend_of
 from stowplan_predictor.training.network_cases import Case, Judged
@@ -28,6 +29,8 @@ from stowplan_predictor.training.rivals.units import UnitKind
 from stowplan_predictor.training.rivals.worlds import World
 
 STOWPLAN: Final = "stowplan"
+# Whose kernels are judged one by one.
+_PUBLISHED: Final = ("zoo", "light")
 # Fitted on one fold only, to show the difference that the target makes.
 _ONE_FOLD: Final[Mapping[str, frozenset[int]]] = {"gnn-raw": frozenset({0})}
 # How the table calls them, where that differs.
@@ -135,27 +138,65 @@ def _system_rows(world: World, system: str, content: Content) -> list[Prediction
     return [row for number, cases in by_fold.items() for row in prediction_rows(system, cases, judged[number])]
 
 
-def candidates(world: World, content: Content) -> dict[str, tuple[dict[int, list[Case]], dict[int, list[Judged]]]]:
-    """Cases and held-out predictions of every system that may be served."""
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A system that may be served, on every fold."""
+
+    cases: Mapping[int, Sequence[Case]]
+    fits: Mapping[int, NetworkFit]
+    """What the other folds teach, by fold."""
+    judged: Mapping[int, Sequence[Judged]]
+
+    def held_out(self, without: int = LIGHT_FOLD) -> list[Judged]:
+        """Predictions of every fold but one (and but the light models)."""
+        return [item for fold, items in self.judged.items() if fold not in (without, LIGHT_FOLD) for item in items]
+
+    @property
+    def error(self) -> float:
+        """On every fold but the light models."""
+        return error_of(self.held_out())
+
+
+def candidates(world: World, content: Content) -> dict[str, Candidate]:
+    """Every system that may be served, judged on held-out families."""
     found = {}
     for name in CANDIDATES:
         by_fold = cases_of(world, name, content)
-        found[name] = (by_fold, judge(world, by_fold, fold_fits(world, by_fold)))
+        fits = fold_fits(world, by_fold)
+        found[name] = Candidate(by_fold, fits, judge(world, by_fold, fits))
     return found
 
 
-def best(judged: Mapping[str, Mapping[int, Sequence[Judged]]], without: int) -> str:
+def best(known: Mapping[str, Candidate], without: int = LIGHT_FOLD) -> str:
     """The candidate with the least error on every fold but one (and but the light models)."""
-    return min(judged, key=lambda name: (error_of([item for fold, items in judged[name].items() if fold not in (without, LIGHT_FOLD) for item in items]), name))
+    return min(known, key=lambda name: (error_of(known[name].held_out(without)), name))
 
 
-def _stowplan_rows(world: World, system: str, content: Content) -> list[PredictionRow]:
-    known = candidates(world, content)
+def served_rows(known: Mapping[str, Candidate]) -> list[PredictionRow]:
+    """Predictions of the recipe: for each fold the candidate that is best on the others."""
     rows = []
-    for number in next(iter(known.values()))[0]:
-        by_fold, judged = known[best({name: item[1] for name, item in known.items()}, number)]
-        rows += prediction_rows(system, by_fold[number], judged[number])
+    for number in next(iter(known.values())).cases:
+        chosen = known[best(known, number)]
+        rows += prediction_rows(STOWPLAN, chosen.cases[number], chosen.judged[number])
     return rows
+
+
+def served_kernels(known: Mapping[str, Candidate]) -> list[KernelJudgement]:
+    """Kernels of published networks on whole cores, as the recipe predicts them."""
+    rows: list[KernelJudgement] = []
+    for number in next(iter(known.values())).cases:
+        for case in judged_cases(known[best(known, number)].cases[number]):
+            if case.sample.split in _PUBLISHED and not case.measured.slice_.fractional:
+                rows += kernel_judgements(case.sample, case.slice, case.known, number, STOWPLAN)
+    return rows
+
+
+def _stowplan_rows(world: World, system: str, content: Content) -> list[PredictionRow]:  # noqa: ARG001 - the harness names the system
+    return served_rows(candidates(world, content))
+
+
+def _write_kernels(world: World, system: str, content: Content) -> None:  # noqa: ARG001 - as above
+    write_judgements(world.folder, served_kernels(candidates(world, content)), KernelJudgement, world.data)
 
 
 def _plain_rows(world: World, system: str, content: Content) -> list[PredictionRow]:
@@ -184,5 +225,5 @@ _UNITS_OF_CANDIDATES: Final = tuple(dict.fromkeys(member for name in CANDIDATES 
 SYSTEMS: Final[Mapping[str, System]] = {
     **{name: _system(name) for name in CANDIDATES},
     **{name: System(name, (_NAMES.get(member, member),), _plain_rows) for name, member in _PLAIN.items()},
-    STOWPLAN: System(STOWPLAN, _UNITS_OF_CANDIDATES, _stowplan_rows),
+    STOWPLAN: System(STOWPLAN, _UNITS_OF_CANDIDATES, _stowplan_rows, _write_kernels),
 }

@@ -7,6 +7,7 @@ Deterministic: the same data, code and library versions give the same bundle. Fi
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.kernels.intervals import LogInterval, conformal
 from stowplan_predictor.training import bundle_errors, bundle_provenances, judgements, kernel_models, kernel_systems, load_fits, network_fits, pair_fits
+from stowplan_predictor.training.accuracy_rows import KernelJudgement, write_judgements
 from stowplan_predictor.training.folds import LIGHT, LIGHT_FOLD
-from stowplan_predictor.training.kernel_systems import STOWPLAN, SYSTEMS, UNITS
+from stowplan_predictor.training.kernel_systems import STOWPLAN, SYSTEMS, UNITS, Candidate
 from stowplan_predictor.training.network_cases import Case, Judged
+from stowplan_predictor.training.predictions import Predictions, write_predictions
 from stowplan_predictor.training.rivals import runners
 from stowplan_predictor.training.rivals.systems import Content
 from stowplan_predictor.training.rivals.units import Units, default_work
@@ -59,27 +62,30 @@ def _final_kernels(system: str, samples: Sequence[Sample], seed: int) -> kernel_
     return fits[0] if len(fits) == 1 else kernel_models.blend(fits)
 
 
-def train(world: World, content: Content, say: Say) -> Trained:
+def train(world: World, known: Mapping[str, Candidate], say: Say) -> Trained:
     """Chooses, fits and judges every stage.
+
+    Args:
+        world: the data set.
+        known: every system that may be served, on every fold.
+        say: is told what was chosen.
 
     Raises:
         ValueError: the data set is too small for a stage.
     """
     device = world.samples.device
     samples = [sample for sample in world.samples.networks.values() if sample.split != LIGHT]
-    known = kernel_systems.candidates(world, content)
-    errors = {name: kernel_systems.error_of([i for fold, items in judged.items() if fold != LIGHT_FOLD for i in items]) for name, (_, judged) in known.items()}
-    system = kernel_systems.best({name: item[1] for name, item in known.items()}, LIGHT_FOLD)
+    errors = {name: item.error for name, item in known.items()}
+    system = kernel_systems.best(known)
     say("mean absolute log error on held-out families: " + ", ".join(f"{name} {error:.4f}" for name, error in sorted(errors.items())) + f"; served: {system}")
-    by_fold, judged = known[system]
-    held_out = [item for fold, items in judged.items() if fold != LIGHT_FOLD for item in items]
-    cases = [case for fold, some in by_fold.items() if fold != LIGHT_FOLD for case in some]
+    served = known[system]
+    held_out = served.held_out()
+    cases = [case for fold, some in served.cases.items() if fold != LIGHT_FOLD for case in some]
     fit, scores = network_fits.with_reach(
         network_fits.fit_networks(kernel_systems.judged_cases(cases), str(device.name)), samples, world.splits, held_out
     )  # fmt: skip
-    fits = kernel_systems.fold_fits(world, by_fold)
-    models = {fold: item.model() for fold, item in fits.items()}
-    by_name = {(case.sample.name, case.slice): case for some in by_fold.values() for case in some}
+    models = {fold: item.model() for fold, item in served.fits.items()}
+    by_name = {(case.sample.name, case.slice): case for some in served.cases.values() for case in some}
 
     def alone(network: str, slice_: str) -> Judged | None:
         case: Case | None = by_name.get((network, slice_))
@@ -114,8 +120,8 @@ def train(world: World, content: Content, say: Say) -> Trained:
                 "refused": dict(world.samples.refused),
             },
             "light": {
-                "held_out_families": bundle_errors.by_split(judged.get(LIGHT_FOLD, ())),
-                "not_judged": bundle_errors.refusals(by_fold.get(LIGHT_FOLD, ())),
+                "held_out_families": bundle_errors.by_split(served.judged.get(LIGHT_FOLD, ())),
+                "not_judged": bundle_errors.refusals(served.cases.get(LIGHT_FOLD, ())),
             },
             "out_of_distribution": bundle_errors.out_of_distribution(fit, samples, shares, scores),
             "colocation": judgements.colocation(pair_fit),
@@ -137,13 +143,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _content(world: World, work: Path, minutes: float, say: Say) -> Content:
-    """Units of every candidate, fitted where they are missing; writes the predictions of the served recipe.
+    """Units of every candidate, fitted where they are missing.
 
     Raises:
         DatasetRefused: a unit failed, or time ran out.
     """
     system = SYSTEMS[STOWPLAN]
-    plan = runners.Plan(world, Units(work), UNITS, [system], {kind: UNITS[kind].key(world) for kind in system.units})
+    plan = runners.Plan(world, Units(work), UNITS, [system], {kind: UNITS[kind].key(world) for kind in system.units}, finishing=False)
     missing = len(plan.open_units())
     say(f"{missing} of {sum(len(UNITS[kind].folds(world)) for kind in system.units)} units are to be fitted")
     outcome = runners.run(plan, minutes, say, lambda label: say(f"fitted {label}"), lambda: None)
@@ -155,10 +161,11 @@ def _content(world: World, work: Path, minutes: float, say: Say) -> Content:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and writes a bundle; exit status 0 done, 1 the data cannot carry one."""
-    chosen = _arguments(arguments)
+    chosen, began = _arguments(arguments), time.monotonic()
 
     def say(text: str) -> None:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(f"{time.monotonic() - began:5.0f} s  {text}\n")
+        sys.stderr.flush()
 
     folders = [chosen.dataset] if chosen.dataset else sorted(path.parent for path in chosen.datasets.glob("*/provenance.json"))
     if len(folders) != 1:
@@ -167,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         world = read_world(folders[0], chosen.seed)
         say(f"{len(world.samples.networks)} networks and isolated kernels read, {len(world.samples.refused)} refused")
-        trained = train(world, _content(world, chosen.work, chosen.minutes, say), say)
+        known = kernel_systems.candidates(world, _content(world, chosen.work, chosen.minutes, say))
+        say(f"{len(known)} systems judged on held-out families")
+        trained = train(world, known, say)
     except (DatasetRefused, ValueError) as error:
         say(f"error: {error}")
         return 1
@@ -180,6 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         provenance=bundle_provenances.provenance(world),
         errors=trained.errors,
     )
+    write_predictions(world.folder, Predictions(STOWPLAN, world.data, (*kernel_systems.served_rows(known), *world.refusals(STOWPLAN))))
+    write_judgements(world.folder, kernel_systems.served_kernels(known), KernelJudgement, world.data)
     (world.folder / CURVES).write_bytes(canonical({"bundle": label, **trained.curves}))
     bundle = load_bundle(chosen.output)
     say(f"{chosen.output}: {bundle.manifest.name}@{label}")

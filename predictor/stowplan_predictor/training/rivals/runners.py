@@ -32,6 +32,8 @@ class Plan:
     systems: Sequence[System]
     keys: Mapping[str, str]
     """Key of every kind that the systems need."""
+    finishing: bool = True
+    """Whether predictions are written once the units of a system are done; else the units are all that is wanted."""
 
     def open_units(self) -> list[tuple[str, int]]:
         """What is not done yet, (kind, fold), in the order of the systems."""
@@ -58,7 +60,7 @@ _plan: Plan | None = None
 
 def _one_thread() -> None:
     """Two processes with a thread each use two cores better than one with two threads: these models are small."""
-    import threadpoolctl  # type: ignore[import-untyped] # noqa: PLC0415 - comes with scikit-learn
+    import threadpoolctl  # noqa: PLC0415 - comes with scikit-learn
     import torch  # noqa: PLC0415
 
     threadpoolctl.threadpool_limits(1)
@@ -109,7 +111,7 @@ def run(plan: Plan, minutes: float, say: Callable[[str], None], advance: Callabl
     _plan = plan
     deadline, outcome = time.monotonic() + 60 * minutes, Outcome()
     queue, durations = plan.open_units(), dict[str, list[float]]()
-    waiting = {system.name: system for system in plan.systems}
+    waiting = {system.name: system for system in plan.systems if plan.finishing}
     running: dict[Future[None], tuple[str, int | None, float]] = {}
 
     def fits(kind: str) -> bool:
