@@ -47,8 +47,7 @@ def _parts(families: NDArray[np.str_], parts: int) -> NDArray[np.int64]:
 
 def thinned(rows: KernelRows, most: int) -> KernelRows:
     """At most that many rows, evenly taken."""
-    step = -(-len(rows) // most)
-    return rows.only(np.arange(0, len(rows), step)) if step > 1 else rows
+    return rows.only(np.linspace(0, len(rows) - 1, most).astype(np.int64)) if len(rows) > most else rows
 
 
 def held_out_errors(rows: KernelRows, recipe: Recipe) -> NDArray[np.float64]:
