@@ -41,6 +41,7 @@ _NOISE_LOG: Final = 0.05
 # Where dispatching starts from: a third of a microsecond a kernel, ten a run; both are learned.
 _DISPATCH_MS: Final = (0.0003, 0.01)
 _PUBLISHED: Final = "zoo"
+_ISOLATED: Final = "isolated"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ def _seen(names: NDArray[np.str_], least: int) -> tuple[str, ...]:
 
 
 def held_names(splits: NDArray[np.str_], families: NDArray[np.str_], part: int, parts: int) -> NDArray[np.str_]:
-    """Every `parts`-th family, beginning at `part`, in the order of their names, each split by itself."""
-    held = [np.unique(families[splits == split]) for split in np.unique(splits)]
+    """Every `parts`-th family, beginning at `part`, in the order of their names, each split by itself.
+
+    Isolated kernels bear the families of the networks that they were cut out of, and change sides with them.
+    """
+    held = [np.unique(families[splits == split]) for split in np.unique(splits) if split != _ISOLATED]
     return np.concatenate([names[part::parts] if len(names) > 1 else names[:0] for names in held])
 
 
