@@ -136,3 +136,14 @@ def test_kernels_that_are_alike_share_one_sub_graph() -> None:
     assert joined.edges.tolist() == [[0, 1], [1, 0]]
     assert joined.nodes.shape == (2, len(NODES))
     assert np.isfinite(joined.nodes).all()
+
+
+def test_a_kernel_measured_alone_is_seen_without_copies() -> None:
+    """Copies into blocks and back are left out of its time, and so of its numbers; nothing else changes."""
+    work = chain()
+
+    alone = work.without_copies()
+
+    assert work.column("reorder_in_bytes").sum() > 0
+    assert alone.column("reorder_in_bytes").sum() == alone.column("reorder_out_bytes").sum() == 0
+    assert (alone.bytes == work.bytes).all()

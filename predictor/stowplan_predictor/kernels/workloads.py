@@ -1,7 +1,7 @@
 """What kernels ask of any device: plain numbers per kernel and the insides of kernels, taken from the graph once and kept instead of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Final
 
@@ -48,6 +48,12 @@ class Workloads:
     def column(self, name: str) -> NDArray[np.float64]:
         """One number of every kernel."""
         return self.numbers[:, _AT[name]]
+
+    def without_copies(self) -> "Workloads":
+        """As if nothing had to be copied into blocks of channels and back: what a kernel measured on its own, less those copies, is."""
+        numbers = self.numbers.copy()
+        numbers[:, [_AT["reorder_in_bytes"], _AT["reorder_out_bytes"]]] = 0.0
+        return replace(self, numbers=numbers)
 
     @property
     def bytes(self) -> NDArray[np.float64]:

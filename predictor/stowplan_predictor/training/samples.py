@@ -124,7 +124,7 @@ def _sample(job: _Job) -> Sample:
     if job.digest and graph.digest != job.digest:
         raise DatasetRefused(f"{job.name}: drawn again, its graph is {graph.digest}, not {job.digest} as measured; it was measured by another generator")
     kernels = rules.fuse(graph)
-    work = workloads(graph, kernels)
+    work = workloads(graph, kernels).without_copies() if job.split == "isolated" else workloads(graph, kernels)
     homes = Homes(_owners(graph, job), {operator: kernel.index for kernel in kernels for operator in kernel.operators}, len(kernels))
     measured = {}
     for name in sorted({PAIR_SLICE} | job.visits.keys()):
