@@ -12,11 +12,11 @@ from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.fusion.fused_kernels import KernelType
 from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.regressors import open_session
-from stowplan_predictor.training import boosted_trees, graph_fits, kernel_models, kernel_rows, network_rows
+from stowplan_predictor.training import boosted_trees, graph_fits, kernel_models, kernel_rows, network_rows, type_regressors
 from stowplan_predictor.training.boosted_trees import Boosting
 from stowplan_predictor.training.graph_batches import Batches, Vocabulary
 from stowplan_predictor.training.graph_networks import INPUTS, KernelNetwork, Shape, to_model
-from stowplan_predictor.training.kernel_judgements import type_judgements
+from stowplan_predictor.training.kernel_judgements import kernel_judgements, type_judgements
 from stowplan_predictor.training.kernel_models import FittedKernels
 from stowplan_predictor.training.samples import Sample
 from support.real_slices import small_samples
@@ -33,11 +33,12 @@ def networks() -> tuple[Sample, ...]:
 
 @pytest.fixture(scope="module")
 def fitted(networks: tuple[Sample, ...]) -> dict[str, FittedKernels]:
-    """Two systems, trained for a moment."""
+    """Every kind of system, trained for a moment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boosted_trees, "DEFAULT", Boosting(rounds=60, leaves=8))
         patch.setattr(graph_fits, "STEPS", 12)
-        return {name: kernel_models.KERNEL_SYSTEMS[name](networks, 0) for name in ("boosted", "gnn", "gnn-raw")}
+        patch.setattr(type_regressors, "_FOREST_TREES", 10)
+        return {name: kernel_models.KERNEL_SYSTEMS[name](networks, 0) for name in ("boosted", "forests", "gnn", "gnn-raw")}
 
 
 def test_the_onnx_file_says_what_the_network_says(networks: tuple[Sample, ...]) -> None:
@@ -70,7 +71,7 @@ def test_the_same_data_and_seed_train_the_same_network(networks: tuple[Sample, .
     assert first.curves == second.curves
 
 
-@pytest.mark.parametrize("system", ["boosted", "gnn", "gnn-raw"])
+@pytest.mark.parametrize("system", ["boosted", "forests", "gnn", "gnn-raw"])
 def test_questions_asked_together_are_answered_as_if_alone(fitted: dict[str, FittedKernels], networks: tuple[Sample, ...], system: str) -> None:
     """Batching graphs and slices changes no answer, and every answer is a finite number within what was measured."""
     estimator = fitted[system].estimator
@@ -212,3 +213,17 @@ def test_merged_kernels_stand_for_all_of_them(networks: tuple[Sample, ...]) -> N
 
     for number in range(len(sums)):
         assert sums.count[sums.starts[number] : sums.starts[number + 1]].sum() == sums.kernels[number]
+
+
+def test_every_kernel_is_judged(fitted: dict[str, FittedKernels], networks: tuple[Sample, ...]) -> None:
+    """One row a kernel, its prediction as the estimator says it; what the profiler did not see has no measurement instead of a zero."""
+    sample = networks[0]
+    measured = sample.measured["cpu:1"]
+    assert measured.kernel_ms is not None
+    found = fitted["boosted"].efficiencies(sample, "cpu:1")
+
+    rows = list(kernel_judgements(sample, "cpu:1", found, 3, "boosted"))
+
+    assert [row.position for row in rows] == list(range(len(sample.kernels)))
+    assert [row.predicted_ms for row in rows] == pytest.approx((measured.roofline_ms * np.exp(found.log_ratio)).tolist())
+    assert [row.measured_ms is None for row in rows] == np.isnan(measured.kernel_ms).tolist()
