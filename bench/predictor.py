@@ -20,16 +20,14 @@ import asyncio
 import itertools
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -38,9 +36,10 @@ from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.services import GraphDigest
 from stowplan_fleet.slices import SliceClass, parse_slice
-from stowplan_predictor.bundles.loading import Bundle, shipped_bundle
+from stowplan_predictor.bundles.loading import shipped_bundle
 
-from bench.parts import networks, processes
+from bench.parts import networks, processes, refusals
+from bench.parts.figures import Figures, facts, percentile, table
 
 RUNTIME = "onnxruntime-cpu"
 SLICES = ("cpu:1", "cpu:2", "cpu:250m", "cpu:500m", "cpu:750m", "cpu:1250m", "cpu:1500m", "cpu:1750m")
@@ -48,8 +47,6 @@ WARM_MODELS = 8
 CACHED_CALLS = 2_000
 BATCH = 100
 BATCH_CALLS = 60
-
-Figures = dict[str, float]
 
 
 class Client:
@@ -84,11 +81,6 @@ async def durations_ms(calls: int, ask: Callable[[], Awaitable[object]]) -> list
         await ask()
         times.append(1e3 * (time.perf_counter() - started))
     return sorted(times)
-
-
-def percentile(ascending: Sequence[float], percent: int) -> float:
-    """By rank."""
-    return ascending[min(len(ascending) - 1, len(ascending) * percent // 100)]
 
 
 async def run(device: CpuDevice, core: int) -> Figures:
@@ -163,43 +155,6 @@ async def batch(client: Client, server: processes.Serving, name: str, asked: Seq
     }
 
 
-# What is wanted of a figure: a bound, and whether it is an upper one.
-WANTED = {
-    "cold_ms": ("<=", 1000.0),
-    "warm_ms": ("<=", 100.0),
-    "transformer_ms": ("<=", 3000.0),
-    "cached_p50_ms": ("<=", 1.0),
-    "cached_p99_ms": ("<=", 5.0),
-    "batch_cached_questions_per_s": (">=", 5000.0),
-    "batch_new_questions_per_s": (">=", 5000.0),
-    "peak_with_reader_mb": ("<=", 400.0),
-}
-
-
-def table(runs: Sequence[Figures]) -> list[dict[str, object]]:
-    """Median, least and most of the runs, and whether the median is what is wanted."""
-    rows: list[dict[str, object]] = []
-    for name in runs[0]:
-        values = [run[name] for run in runs]
-        row: dict[str, object] = {"figure": name, "median": round(statistics.median(values), 4), "least": round(min(values), 4), "most": round(max(values), 4)}
-        if name in WANTED:
-            sign, bound = WANTED[name]
-            row |= {"wanted": f"{sign} {bound:g}", "holds": statistics.median(values) <= bound if sign == "<=" else statistics.median(values) >= bound}
-        rows.append(row)
-    return rows
-
-
-def facts(bundle: Bundle, load: float) -> dict[str, object]:
-    """What the figures depend on."""
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(), "loadAverageAtStart": round(load, 2)},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("grpcio", "protobuf", "numpy", "onnx", "onnxruntime")}},
-        "bundle": bundle.label,
-    }
-
-
 def main() -> int:
     """Runs the bench."""
     parser = argparse.ArgumentParser(description="Time and memory of the predictor")
@@ -216,7 +171,7 @@ def main() -> int:
         verdict = f"   wanted {row['wanted']}: {'holds' if row['holds'] else 'MISSED'}" if "wanted" in row else ""
         print(f"{row['figure']!s:<36} {row['median']!s:>12}   ({row['least']} to {row['most']}){verdict}")
     if given.json:
-        content = {**facts(bundle, load), "runs": given.runs, "slices": SLICES, "rows": rows}
+        content = {**facts(bundle.label, load), "runs": given.runs, "slices": SLICES, "rows": rows, "hostile": refusals.hostile()}
         given.json.write_text(json.dumps(content, indent=2) + "\n")
     return 0
 

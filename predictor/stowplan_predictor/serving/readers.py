@@ -113,6 +113,16 @@ class Readers:
             raise REFUSALS[reply.refused](reply.message)
         return frames.decode(body, Analysed)
 
+    def await_ready(self) -> None:
+        """Waits until every process that is idle can read.
+
+        Raises:
+            PredictorError: one cannot be started.
+        """
+        with self._lock:
+            for reader in self._all:
+                reader.await_ready()
+
     def close(self) -> None:
         """Ends all processes, whatever they do: whoever waits for one is told to ask elsewhere."""
         with self._lock:
