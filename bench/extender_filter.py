@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import aiohttp
 import msgspec
 from aiohttp import web
-from stowplan_extender import heaps, serving, wire
+from stowplan_extender import serving, wire
+from stowplan_fleet import heaps
 from support import harbours
 from support.quays import Quay
 

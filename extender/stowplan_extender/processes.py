@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
+from stowplan_fleet import heaps
 from stowplan_fleet.clients import GrpcPredictor
 
-from stowplan_extender import credentials, heaps, serving
+from stowplan_extender import credentials, serving
 from stowplan_extender.bindings import Binder
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.feeds import Feeds

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from stowplan_fleet import heaps
 from stowplan_fleet.errors import GraphRefused
 
 from stowplan_predictor import errors
@@ -92,6 +93,7 @@ def serve(connection: socket.socket) -> None:
     limit = _status_bytes(0) + rules.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    heaps.settle()
     frames.send(connection, frames.encode(Reply()))
     last = False
     while not last:

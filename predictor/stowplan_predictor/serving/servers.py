@@ -14,6 +14,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
+from stowplan_fleet import heaps
 
 from stowplan_predictor.pipelines.analyses import analysed
 from stowplan_predictor.serving import served as bundles
@@ -147,6 +148,7 @@ async def _serve(server: PredictorServer, load: Load, stopping: asyncio.Event, s
     try:
         opened = await _open(server, load, stopping)
         if opened:
+            heaps.settle()
             logger.info("serving")
             await stopping.wait()
     finally:

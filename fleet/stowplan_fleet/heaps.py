@@ -1,0 +1,19 @@
+"""The garbage collector's habits in a process that answers quickly and keeps much in memory.
+
+A full collection walks every object: in the extender those of the view, 150 ms at 5,000 nodes, seen as the p99 of a filter that otherwise takes 2 ms. What was
+made at the start lives as long as the process, so it is taken out of the collector's sight, and collections come less often.
+"""
+
+import gc
+from typing import Final
+
+# A filter over 5,000 nodes makes some 10,000 containers that die at once by reference count; the default of 700 would run the collector 14
+# times for them. Ten young collections make a middle one, and the middle ones a full one, as by default.
+_YOUNG: Final = 100_000
+
+
+def settle() -> None:
+    """Collects once, then leaves what is alive alone for good. Called when the process is ready to serve, and harmless when called again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, 10, 10)
