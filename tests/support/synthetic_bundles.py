@@ -12,11 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.slices import DeviceName
-from stowplan_predictor.bundles.loading import COLOCATION, DEVICES, NETWORKS, RESPONSE
+from stowplan_predictor.bundles.loading import COLOCATION, DEVICES, FUSION, NETWORKS, RESPONSE
 from stowplan_predictor.bundles.manifests import canonical
 from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.colocation.demands import Pressure
+from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.kernels.estimators import KERNELS, KernelTable
 from stowplan_predictor.kernels.features import FEATURES
 from stowplan_predictor.kernels.intervals import LogInterval
@@ -87,6 +88,7 @@ def synthetic_files(log_ratio: float = float(np.log(SLOWNESS))) -> dict[str, byt
     return {
         "kernels/pooled.onnx": constant_model(log_ratio, len(FEATURES) + 1),
         KERNELS: KernelTable(FEATURES, NODES, ranges, kinds, (member,)).encoded(),
+        FUSION: canonical(asdict(FusionTable.rules())),
         NETWORKS: canonical(asdict(networks)),
         COLOCATION: canonical(asdict(colocation)),
         RESPONSE: canonical(asdict(response)),

@@ -16,12 +16,14 @@ from stowplan_fleet.errors import ValueRefused
 from stowplan_predictor.bundles.manifests import MANIFEST, Manifest, digest, read_manifest
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.errors import BundleNotFound, BundleRefused
+from stowplan_predictor.fusion.tables import RULES, FusionTable
 from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.latencies import NetworkModel, NetworkTable
 from stowplan_predictor.response.response_times import ResponseTable
 
 # The runtime whose bundle this package ships.
 CPU_RUNTIME: Final = "onnxruntime-cpu"
+FUSION: Final = "fusion.json"
 NETWORKS: Final = "networks.json"
 COLOCATION: Final = "colocation.json"
 RESPONSE: Final = "response.json"
@@ -39,6 +41,8 @@ class Bundle:
     manifest: Manifest
     manifest_json: str
     """As it lies on disk."""
+    fusion: FusionTable
+    """How graphs are cut into kernels."""
     kernels: KernelEstimator
     networks: NetworkModel
     colocation: ColocationTable
@@ -86,12 +90,17 @@ def _assemble(manifest: Manifest, raw: bytes, files: Mapping[str, bytes]) -> Bun
         raise BundleRefused(f"bundle {manifest.name}: trained with other features than this version computes; train it again with `stowplan train`")
     if any(coefficient < 0 for coefficient in colocation.coefficients):
         raise BundleRefused(f"bundle {manifest.name}: a tenant would make its neighbour faster; train it again with `stowplan train`")
+    fusion = _table(files, FUSION, FusionTable)
+    if fusion.system != RULES:
+        # The kernels of an analysed graph outlive a bundle that is replaced: they are made by rules alone, and so must be the bundle's.
+        raise BundleRefused(f"bundle {manifest.name}: its graphs are cut by {fusion.system!r}, this version serves bundles that go by {RULES!r}")
     devices = tuple(descriptors.read_device(data) for path, data in sorted(files.items()) if path.startswith(f"{DEVICES}/"))
     if not devices:
         raise BundleRefused(f"bundle {manifest.name}: names no device that it was measured on; train it again with `stowplan train`")
     return Bundle(
         manifest=manifest,
         manifest_json=raw.decode(),
+        fusion=fusion,
         kernels=open_kernels(files[KERNELS], files),
         networks=NetworkModel(_table(files, NETWORKS, NetworkTable), files),
         colocation=colocation,

@@ -17,7 +17,7 @@ from stowplan_fleet.services import GraphDigest
 from stowplan_fleet.slices import parse_slice
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.fusion import rules, truths
+from stowplan_predictor.fusion import layouts, rules, truths
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.graphs.opgraphs import OpGraph
@@ -123,8 +123,11 @@ def _sample(job: _Job) -> Sample:
     graph = loading.load_graph(job.model(), dict(job.input_shapes))
     if job.digest and graph.digest != job.digest:
         raise DatasetRefused(f"{job.name}: drawn again, its graph is {graph.digest}, not {job.digest} as measured; it was measured by another generator")
-    kernels = rules.fuse(graph)
-    work = workloads(graph, kernels).without_copies() if job.split == "isolated" else workloads(graph, kernels)
+    block = layouts.channel_block(device.isa)
+    kernels = rules.fuse(graph, block)
+    work = workloads(graph, kernels, block)
+    if job.split == "isolated":
+        work = work.without_copies()
     homes = Homes(_owners(graph, job), {operator: kernel.index for kernel in kernels for operator in kernel.operators}, len(kernels))
     measured = {}
     for name in sorted({PAIR_SLICE} | job.visits.keys()):
