@@ -4,6 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+
+# Imports it without the warnings of what torch is about to give up.
+pytest.importorskip("torch_geometric", reason="needs the training extra")
+
 from stowplan_predictor.training.datasets import write_provenance, write_rows
 from stowplan_predictor.training.folds import LIGHT_FOLD
 from stowplan_predictor.training.predictions import PredictionRow, read_all
@@ -91,8 +95,8 @@ def test_a_failing_system_stops_nobody_else(datasets: Path, monkeypatch: pytest.
         return systems.UNITS["mean"].make(world, number)
 
     kind = UnitKind("broken", broken, systems.whole_network_inputs, ())
-    monkeypatch.setattr(command, "UNITS", {**systems.UNITS, "broken": kind})
-    monkeypatch.setattr(command, "SYSTEMS", {**systems.SYSTEMS, "broken": System("broken", ("broken",), systems.SYSTEMS["mean"].rows)})
+    monkeypatch.setattr(command, "UNITS", {**command.UNITS, "broken": kind})
+    monkeypatch.setattr(command, "SYSTEMS", {**command.SYSTEMS, "broken": System("broken", ("broken",), systems.SYSTEMS["mean"].rows)})
 
     assert rivals(datasets, "--systems", "broken,mean") == command.EXIT_REFUSED
     assert "broken/1: ValueError: no such luck" in capsys.readouterr().out
@@ -113,7 +117,7 @@ def test_a_system_of_several_units_waits_for_all(datasets: Path, monkeypatch: py
             for one, two in rows
         ]
 
-    monkeypatch.setattr(command, "SYSTEMS", {**systems.SYSTEMS, "blend": System("blend", ("mean", "linear"), half_way)})
+    monkeypatch.setattr(command, "SYSTEMS", {**command.SYSTEMS, "blend": System("blend", ("mean", "linear"), half_way)})
 
     assert rivals(datasets, "--systems", "blend") == command.EXIT_DONE
     assert {name.split("/")[0] for name in finished(datasets)} == {"mean", "linear"}

@@ -1,13 +1,15 @@
 """Rivals: each learns something from real measurements, says the same twice, and answers for every network it is asked about."""
 
-import importlib
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+
+# Imports it without the warnings of what torch is about to give up.
+pytest.importorskip("torch_geometric", reason="needs the training extra")
+
 import torch
 from stowplan_predictor.training.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, TOTALS, graph_tensor, slice_features
 from stowplan_predictor.training.rivals import batches, flattened_networks, graph_convolutions, graph_transformers, learners, linears, means
@@ -15,15 +17,6 @@ from stowplan_predictor.training.rivals.cases import Case, FitPredict, cases
 from support.real_samples import smallest_samples
 
 pytestmark = pytest.mark.train
-
-
-@pytest.fixture(scope="module", autouse=True)
-def geometric() -> None:
-    """Imported once, outside any test's time: it takes seconds."""
-    with warnings.catch_warnings():
-        # Importing it compiles what torch is about to give up.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        importlib.import_module("torch_geometric.nn")
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +132,7 @@ def test_what_is_flattened_can_be_read_back(measured: list[Case]) -> None:
     """The upper half of the adjacency matrix holds exactly the edges between the operators that fit."""
     prepared = batches.prepare(measured, learn=True)
     item = batches.batch(prepared, [0, len(prepared.graphs) - 1], batches.scales(prepared))
-    flat = flattened_networks.flattened(item)
+    flat = flattened_networks.flattened(item, flattened_networks.type_columns(measured))
     size = flattened_networks.OPERATORS
     for row, graph in zip(flat, item.graphs, strict=True):
         adjacency = torch.zeros(size, size)
@@ -168,8 +161,6 @@ def test_attention_sees_no_padding_and_sees_edges(measured: list[Case]) -> None:
     prepared = batches.prepare(measured, learn=True)
     by = batches.scales(prepared)
     module = graph_transformers.GraphTransformer().eval()
-    for block in module.blocks:
-        torch.nn.init.normal_(block.relations)
     alone, together = batches.batch(prepared, [0], by), batches.batch(prepared, [0, 1, 2], by)
     with torch.inference_mode():
         first = module(alone)

@@ -5,22 +5,27 @@ Exit codes: 0 all predictions are written, 75 (temporary failure) time ran out a
 """
 
 import argparse
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training.rivals import runners
-from stowplan_predictor.training.rivals.systems import SYSTEMS, UNITS
-from stowplan_predictor.training.rivals.units import Units, default_work
+from stowplan_predictor.training import kernel_systems
+from stowplan_predictor.training.rivals import runners, systems
+from stowplan_predictor.training.rivals.systems import System
+from stowplan_predictor.training.rivals.units import UnitKind, Units, default_work
 from stowplan_predictor.training.rivals.worlds import World, read_world
 
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 1
 EXIT_UNFINISHED: Final = 75
+# Rivals that look at whole networks, and systems that sum kernels: the published one of those, ours, and what ours are made of.
+UNITS: Final[Mapping[str, UnitKind]] = {**systems.UNITS, **kernel_systems.UNITS}
+SYSTEMS: Final[Mapping[str, System]] = {**systems.SYSTEMS, **kernel_systems.SYSTEMS}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -42,9 +47,9 @@ def _folder(datasets: Path, device: str | None) -> Path:
 
 
 def _plan(world: World, work: Path, names: Sequence[str]) -> runners.Plan:
-    systems = [SYSTEMS[name] for name in names]
-    needed = dict.fromkeys(kind for system in systems for kind in system.units)
-    return runners.Plan(world, Units(work), UNITS, systems, {kind: UNITS[kind].key(world) for kind in needed})
+    chosen = [SYSTEMS[name] for name in names]
+    needed = dict.fromkeys(kind for system in chosen for kind in system.units)
+    return runners.Plan(world, Units(work), UNITS, chosen, {kind: UNITS[kind].key(world) for kind in needed})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = runners.run(plan, arguments.minutes, progress.console.print, lambda label: progress.update(bar, advance=1, description=label), progress.start)
     finally:
         progress.stop()
+    for kind, seconds in outcome.seconds.items():
+        progress.console.print(f"{kind}: {len(seconds)} units, {statistics.fmean(seconds):.0f} s each")
     progress.console.print(f"{world.folder}: predictions of {', '.join(sorted(outcome.written)) or 'no system'} written; {outcome.left} units are left")
     if outcome.failed:
         return EXIT_REFUSED

@@ -21,7 +21,7 @@ from stowplan_predictor.training.rivals.learners import Recipe, learn, predict
 # BRP-NAS: 4 layers of 600 units on graphs of 8 nodes. Wider than this buys nothing here and does not fit the time on two cores.
 LAYERS: Final = 4
 WIDTH: Final = 96
-RECIPE: Final = Recipe(steps=1500, epochs=40, patience=0.35, learning_rate=2e-3, graphs_a_batch=16, largest_batch=2**40)
+RECIPE: Final = Recipe(steps=3500, epochs=30, patience=0.35, learning_rate=2e-3, graphs_a_batch=16, largest_batch=2**40)
 
 
 def normalised(edges: torch.Tensor, nodes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,7 +38,7 @@ class GraphConvolutions(nn.Module):  # type: ignore[misc] # torch has no types h
     def __init__(self) -> None:
         super().__init__()
         # Imported here: the package is large, and only this rival needs it.
-        from torch_geometric.nn import GCNConv  # type: ignore[import-untyped] # noqa: PLC0415
+        from torch_geometric.nn import GCNConv  # noqa: PLC0415
 
         context = len(TOTALS) + len(SLICE_FEATURES)
         self.types = nn.Embedding(len(OPERATOR_TYPES), WIDTH)

@@ -1,9 +1,9 @@
 """Graph-informed transformer (Khan, 2025): an operator is a token; two encoder blocks of width 64, four heads, feed-forward 128; masked mean pooling.
 
 Adam at 1e-3, dropout 0.1 and batches of 64 as published. The paper feeds the order of layers (positional embeddings) but its attention never sees an edge,
-enough for chains of ten layers; here each head also learns a bias for "feeds", "is fed by" and "itself", so that branches are visible (the form of Graphormer,
-Ying et al., NeurIPS 2021). A graph has at most 512 tokens: of a larger one the first 512 operators in topological order; the rest shows in the totals of the
-whole graph, which it gets beside the slice after pooling.
+enough for chains of ten layers; here each block also mixes into a token the mean of its producers and the mean of its consumers, so that branches are visible.
+A graph has at most 1024 tokens: of a larger one the first 1024 operators in topological order; the rest shows in the totals of the whole graph, which it gets
+beside the slice after pooling.
 """
 
 from collections.abc import Sequence
@@ -19,54 +19,48 @@ from stowplan_predictor.training.rivals.batches import Batch
 from stowplan_predictor.training.rivals.cases import Case
 from stowplan_predictor.training.rivals.learners import Recipe, learn, predict
 
-TOKENS: Final = 512
+TOKENS: Final = 1024
 WIDTH: Final = 64
 HEADS: Final = 4
 BLOCKS: Final = 2
 FEED_FORWARD: Final = 128
 DROPOUT: Final = 0.1
-RECIPE: Final = Recipe(steps=1500, epochs=30, patience=0.35, learning_rate=1e-3, graphs_a_batch=64, largest_batch=2**20)
-# What a token may be to another beside a stranger: itself, its reader, its writer.
-_RELATIONS: Final = 3
+RECIPE: Final = Recipe(steps=1500, epochs=30, patience=0.35, learning_rate=1e-3, graphs_a_batch=64, largest_batch=2**21)
 
 
-class _Related(NamedTuple):
-    """Pairs of tokens that know each other, (pairs,) each."""
+class _Edges(NamedTuple):
+    """Edges between kept tokens, numbered through all graphs of a batch with their padding; (edges,) each."""
 
-    graphs: torch.Tensor
-    asking: torch.Tensor
-    asked: torch.Tensor
-    kinds: torch.Tensor
+    producers: torch.Tensor
+    consumers: torch.Tensor
 
 
-def _related(batch: Batch, place: torch.Tensor) -> _Related:
-    """Every kept token with itself, and both ends of every edge between kept tokens."""
-    own, at = batch.graph_of_node[place < TOKENS], place[place < TOKENS]
-    first, second = place[batch.edges[0]], place[batch.edges[1]]
-    inside = second < TOKENS
-    first, second, graphs = first[inside], second[inside], batch.graph_of_node[batch.edges[0][inside]]
-    kinds = torch.repeat_interleave(torch.arange(_RELATIONS), torch.tensor([len(own), len(first), len(first)]))
-    return _Related(torch.cat([own, graphs, graphs]), torch.cat([at, first, second]), torch.cat([at, second, first]), kinds)
+def _mean_over(tokens: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """For each token, (tokens, width), the mean of those with an edge to it; zeros where there is none."""
+    count = torch.bincount(targets, minlength=len(tokens)).clamp(min=1)
+    return torch.zeros_like(tokens).index_add(0, targets, tokens[sources]) / count[:, None]
 
 
 class _Block(nn.Module):  # type: ignore[misc] # torch has no types here
     def __init__(self) -> None:
         super().__init__()
         self.before_attention = nn.LayerNorm(WIDTH)
+        self.from_producers = nn.Linear(WIDTH, WIDTH, bias=False)
+        self.from_consumers = nn.Linear(WIDTH, WIDTH, bias=False)
         self.mixed = nn.Linear(WIDTH, 3 * WIDTH)
         self.joined = nn.Linear(WIDTH, WIDTH)
-        self.relations = nn.Parameter(torch.zeros(_RELATIONS, HEADS))
         self.before_feeding = nn.LayerNorm(WIDTH)
         self.feeding = nn.Sequential(nn.Linear(WIDTH, FEED_FORWARD), nn.ReLU(), nn.Linear(FEED_FORWARD, WIDTH), nn.Dropout(DROPOUT))
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, tokens: torch.Tensor, related: _Related, padding: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, edges: _Edges, mask: torch.Tensor) -> torch.Tensor:
         graphs, length, _ = tokens.shape
-        queries, keys, values = self.mixed(self.before_attention(tokens)).view(graphs, length, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-        bias = padding[:, None, :, None].expand(graphs, length, length, HEADS)
-        # Only the pairs that are related get a bias: a few a token, not all of them.
-        bias = bias.index_put((related.graphs, related.asking, related.asked), self.relations[related.kinds], accumulate=True)
-        seen = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=bias.permute(0, 3, 1, 2))
+        normed = self.before_attention(tokens)
+        flat = normed.flatten(0, 1)
+        fed = self.from_producers(_mean_over(flat, edges.producers, edges.consumers)) + self.from_consumers(_mean_over(flat, edges.consumers, edges.producers))
+        informed = normed + fed.view_as(normed)
+        queries, keys, values = self.mixed(informed).view(graphs, length, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        seen = nn.functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask[:, None, None, :].expand(-1, -1, length, -1))
         tokens = tokens + self.dropout(self.joined(seen.transpose(1, 2).reshape(graphs, length, WIDTH)))
         found: torch.Tensor = tokens + self.feeding(self.before_feeding(tokens))
         return found
@@ -95,9 +89,10 @@ class GraphTransformer(nn.Module):  # type: ignore[misc] # torch has no types he
         embedded = self.types(batch.types[kept]) + self.sizes(batch.nodes[kept]) + self.positions(place[kept])
         tokens[batch.graph_of_node[kept], place[kept]] = embedded
         mask[batch.graph_of_node[kept], place[kept]] = True
-        related, padding = _related(batch, place), torch.where(mask, 0.0, -1e9)
+        inside = place[batch.edges[1]] < length
+        first, second = (batch.graph_of_node[ends] * length + place[ends] for ends in batch.edges[:, inside])
         for block in self.blocks:
-            tokens = block(tokens, related, padding)
+            tokens = block(tokens, _Edges(first, second), mask)
         pooled = (self.norm(tokens) * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
         found: torch.Tensor = self.head(torch.cat([pooled[batch.graph_of_case], batch.context], dim=1))
         return found[:, 0]

@@ -52,6 +52,8 @@ class Outcome:
     """Reason by system, or by unit as `kind/fold`."""
     left: int = 0
     """Units that are still open."""
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    """How long each unit of a kind took, as it ended."""
 
 
 # Set before the processes are forked, and read in them.
@@ -110,7 +112,7 @@ def run(plan: Plan, minutes: float, say: Callable[[str], None], advance: Callabl
     global _plan  # noqa: PLW0603 - the one way into a forked process
     _plan = plan
     deadline, outcome = time.monotonic() + 60 * minutes, Outcome()
-    queue, durations = plan.open_units(), dict[str, list[float]]()
+    queue, durations = plan.open_units(), outcome.seconds
     waiting = {system.name: system for system in plan.systems if plan.finishing}
     running: dict[Future[None], tuple[str, int | None, float]] = {}
 
