@@ -14,9 +14,9 @@ _PACKAGE: Final = Path(__file__).resolve().parent.parent
 # Code that decides what a bundle holds and how it is read.
 _CODE: Final = ("graphs", "fusion", "kernels", "colocation", "response")
 _TRAINING_CODE: Final = (
-    "boosted_trees", "cross_fits", "dispatch_fits", "folds", "graph_fits", "graph_networks", "kernel_models", "kernel_rows", "kernel_systems", "kernel_types",
-    "load_fits", "measurements", "network_cases", "network_fits", "novelty_fits", "pair_fits", "regressions", "residual_fits", "samples", "trainers",
-    "profiled_kernels", "profiler_overheads", "tree_files", "type_regressors",
+    "boosted_trees", "candidates", "cross_fits", "dispatch_fits", "folds", "graph_batches", "graph_fits", "graph_networks", "kernel_models", "kernel_rows",
+    "kernel_systems", "kernel_types", "load_fits", "measurements", "network_cases", "network_fits", "network_rows", "novelty_fits", "pair_fits",
+    "profiled_kernels", "profiler_overheads", "regressions", "residual_fits", "samples", "trainers", "tree_files", "type_regressors",
 )  # fmt: skip
 _VERSIONED: Final = ("numpy", "onnx", "scikit-learn", "torch", "torch-geometric", "stowplan")
 # Hexadecimal digits of a graph's digest: enough for a hundred thousand graphs.

@@ -21,10 +21,21 @@ from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.kernels.intervals import LogInterval, conformal
-from stowplan_predictor.training import bundle_errors, bundle_provenances, judgements, kernel_models, kernel_systems, load_fits, network_fits, pair_fits
+from stowplan_predictor.training import (
+    bundle_errors,
+    bundle_provenances,
+    candidates,
+    judgements,
+    kernel_models,
+    kernel_systems,
+    load_fits,
+    network_fits,
+    pair_fits,
+)
 from stowplan_predictor.training.accuracy_rows import KernelJudgement, write_judgements
+from stowplan_predictor.training.candidates import STOWPLAN, Candidate
 from stowplan_predictor.training.folds import LIGHT, LIGHT_FOLD
-from stowplan_predictor.training.kernel_systems import STOWPLAN, SYSTEMS, UNITS, Candidate
+from stowplan_predictor.training.kernel_systems import SYSTEMS, UNITS
 from stowplan_predictor.training.network_cases import Case, Judged
 from stowplan_predictor.training.predictions import Predictions, write_predictions
 from stowplan_predictor.training.rivals import runners
@@ -80,13 +91,13 @@ def train(world: World, known: Mapping[str, Candidate], say: Say) -> Trained:
     device, fusion = world.samples.device, FusionTable.rules()
     samples = [sample for sample in world.samples.networks.values() if sample.split != LIGHT]
     errors = {name: item.error for name, item in known.items()}
-    system = kernel_systems.best(known)
+    system = candidates.best(known)
     say("mean absolute log error on held-out families: " + ", ".join(f"{name} {error:.4f}" for name, error in sorted(errors.items())) + f"; served: {system}")
     served = known[system]
     held_out = served.held_out()
     cases = [case for fold, some in served.cases.items() if fold != LIGHT_FOLD for case in some]
     fit, scores = network_fits.with_reach(
-        network_fits.fit_networks(kernel_systems.judged_cases(cases), str(device.name)), samples, world.splits, held_out
+        network_fits.fit_networks(candidates.judged_cases(cases), str(device.name)), samples, world.splits, held_out
     )  # fmt: skip
     models = {fold: item.model() for fold, item in served.fits.items()}
     by_name = {(case.sample.name, case.slice): case for some in served.cases.values() for case in some}
@@ -197,8 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         provenance=bundle_provenances.provenance(world),
         errors=trained.errors,
     )
-    write_predictions(world.folder, Predictions(STOWPLAN, world.data, (*kernel_systems.served_rows(known), *world.refusals(STOWPLAN))))
-    write_judgements(world.folder, kernel_systems.served_kernels(known), KernelJudgement, world.data)
+    write_predictions(world.folder, Predictions(STOWPLAN, world.data, (*candidates.served_rows(known), *world.refusals(STOWPLAN))))
+    write_judgements(world.folder, candidates.served_kernels(known), KernelJudgement, world.data)
     (world.folder / CURVES).write_bytes(canonical({"bundle": label, **trained.curves}))
     bundle = load_bundle(chosen.output)
     say(f"{chosen.output}: {bundle.manifest.name}@{label}")
