@@ -8,23 +8,36 @@ class Basis(StrEnum):
     """What an answer rests on."""
 
     MEASURED = "measured"
+    """Device and kind of slice were measured when the bundle was trained."""
     EXTRAPOLATED = "extrapolated"
+    """Physics and learned efficiency beyond what was measured; the interval is wider."""
     UNVALIDATED = "unvalidated"
+    """A published formula that was never checked on this device."""
     UNKNOWN = "unknown"
+    """No judgement; a reason says why."""
 
 
 class UnknownReason(StrEnum):
     """Why there is no judgement. The names are those of the proto, in the API's CamelCase."""
 
     GRAPH_NOT_FOUND = "GraphNotFound"
+    """The predictor does not know the graph (any more): it is pushed again; never decided by onUnknown."""
     RUNTIME_NOT_SUPPORTED = "RuntimeNotSupported"
+    """No bundle answers for this runtime."""
     DEVICE_NOT_SUPPORTED = "DeviceNotSupported"
+    """The device is too far from those the bundle was measured on."""
     DEVICE_NOT_DESCRIBED = "DeviceNotDescribed"
+    """Nothing describes the device: run `stowplan device` there."""
     SLICE_NOT_SUPPORTED = "SliceNotSupported"
+    """The device has no such slice, or its resources are known to nobody."""
     KERNEL_NOT_SUPPORTED = "KernelNotSupported"
+    """A kernel of the graph is of a kind that was never measured."""
     SERVER_NOT_SUPPORTED = "ServerNotSupported"
+    """The server's settings (concurrency, batching) were never measured."""
     TENANTS_NOT_SUPPORTED = "TenantsNotSupported"
+    """What tenants of this kind do to each other was never measured."""
     PREDICTION_NOT_FINITE = "PredictionNotFinite"
+    """A model gave no number."""
 
 
 @dataclass(frozen=True, slots=True)
