@@ -1,7 +1,8 @@
 """What the profiler adds to each kernel, fitted from pairs of a profile and the unprofiled runs next to it.
 
 The profiler's own clock calls and records lie partly inside the times that it reports, about half a microsecond to two a kernel on one core and more on
-several, where it also asks the pool of threads what each did; that is nothing to a convolution and everything to a scalar. Per slice, over all networks and kernels that were measured both ways,
+several, where it also asks the pool of threads what each did; that is nothing to a convolution and everything to a scalar. Per slice, over all networks and
+kernels that were measured both ways,
 
     sum of profiled kernels - unprofiled run = kernel_us * kernels - session_us,
 
@@ -116,11 +117,11 @@ def _robust(kernels: NDArray[np.float64], difference: NDArray[np.float64], scale
     columns = np.column_stack([kernels, -np.ones_like(kernels)]) / scale[:, None]
     target: NDArray[np.float64] = difference / scale
     weights: NDArray[np.float64] = np.ones(len(scale))
-    solution = np.zeros(2)
+    solution: NDArray[np.float64] = np.zeros(2)
     for _ in range(_ITERATIONS):
         root = np.sqrt(weights)
-        solution = np.linalg.lstsq(columns * root[:, None], target * root, rcond=None)[0]
-        residual = np.abs(target - columns @ solution)
+        solution = np.asarray(np.linalg.lstsq(columns * root[:, None], target * root, rcond=None)[0], np.float64)
+        residual: NDArray[np.float64] = np.abs(target - columns @ solution)
         spread = max(1e-9, 1.4826 * float(np.median(residual)))
-        weights = np.minimum(1.0, _HUBER * spread / np.maximum(residual, 1e-12))
+        weights = np.asarray(np.minimum(1.0, _HUBER * spread / np.maximum(residual, 1e-12)), np.float64)
     return float(solution[0]), float(solution[1])
