@@ -8,7 +8,7 @@ from stowplan_fleet.questions import Occupant, Question, UnknownOccupant
 from stowplan_fleet.slices import DeviceName, SliceClass, parse_slice
 from stowplan_predictor.bundles.loading import Bundle, load_bundle
 from stowplan_predictor.errors import GraphTooLarge
-from stowplan_predictor.pipelines import Pipeline
+from stowplan_predictor.pipelines import Pipeline, isolations
 from stowplan_predictor.pipelines.analyses import Analyses, analysed
 from stowplan_predictor.pipelines.caches import CacheLimits, LruCache
 from stowplan_predictor.pipelines.footprints import footprint_bytes
@@ -92,3 +92,19 @@ def test_recalled_answers_are_those_given_before(bundle: Bundle) -> None:
     assert pipeline.recall(questions, devices, RUNTIME) == given
     assert pipeline.recall([*questions, Question(own, percentile=60)], devices, RUNTIME) is None
     assert pipeline.recall(questions, devices, "tensorrt") == pipeline.predict(questions, devices, "tensorrt")
+
+
+def test_many_slices_of_a_graph_are_computed_some_at_a_time(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many a call asks for: the answers are those of one slice at a time."""
+    digests = []
+    answers = []
+    questions: list[Question] = []
+    for at_a_time in (1, 5, 10_000):
+        monkeypatch.setattr(isolations, "_KERNELS_AT_A_TIME", at_a_time)
+        pipeline = Pipeline(bundle)
+        digests.append(pipeline.analyze(chain_model(), {}).graph_digest)
+        questions = [Question(Occupant(digests[0], SliceClass(DEVICE.name, parse_slice(f"cpu:{250 * part}m")), 1.0)) for part in range(1, 17)]
+        answers.append(pipeline.predict(questions, {DEVICE.name: DEVICE}, RUNTIME))
+
+    assert all(answer.isolated is not None for answer in answers[0])
+    assert answers[0] == answers[1] == answers[2]

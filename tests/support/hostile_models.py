@@ -28,7 +28,7 @@ def _model(nodes: bytes, outputs: tuple[str, ...] = ("y",), functions: tuple[onn
     rest = helper.make_graph([], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)], values)
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
     around = onnx.ModelProto(ir_version=9, opset_import=imports, functions=functions)
-    return around.SerializeToString() + _delimited(_GRAPH, nodes + rest.SerializeToString())
+    return bytes(around.SerializeToString()) + _delimited(_GRAPH, nodes + rest.SerializeToString())
 
 
 def _encoded(*nodes: NodeProto) -> bytes:
@@ -78,7 +78,8 @@ def deep_branches(depth: int) -> bytes:
     """If inside If, so many levels deep, all decided."""
 
     def branch(content: bytes, output: str) -> bytes:
-        return content + helper.make_graph([], "b", [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)]).SerializeToString()
+        ending = helper.make_graph([], "b", [], [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)])
+        return content + bytes(ending.SerializeToString())
 
     def attribute(name: str, graph: bytes) -> bytes:
         kind = onnx.AttributeProto(name=name, type=onnx.AttributeProto.GRAPH).SerializeToString()

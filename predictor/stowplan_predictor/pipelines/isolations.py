@@ -1,6 +1,6 @@
 """Isolated service times of many (graph, slice) pairs at once: all their kernels go through each model in one call."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from stowplan_predictor.colocation.demands import Demand, demand
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.distances import Distance, device_distance, slice_distance
 from stowplan_predictor.kernels.latencies import Isolated, isolated
+from stowplan_predictor.kernels.regressors import Efficiencies
 from stowplan_predictor.kernels.resources import SliceResources, slice_resources
 from stowplan_predictor.kernels.workloads import Workloads
 from stowplan_predictor.pipelines.analyses import Analyses
@@ -33,6 +34,9 @@ class Run:
     isolated: Isolated
     demand: Demand
 
+
+# What is computed at once takes some kilobytes a kernel: thousands of slices of a large graph, asked in one call, must not fill the process.
+_KERNELS_AT_A_TIME: Final = 16_384
 
 Place = tuple[GraphDigest, SliceClass, CpuDevice]
 
@@ -84,6 +88,16 @@ class Isolations:
                 self._runs.put(place, outcome)
         return found
 
+    def _efficiencies(self, parts: Sequence[tuple[Workloads, SliceResources]]) -> list[Efficiencies | CannotJudge]:
+        found: list[Efficiencies | CannotJudge] = []
+        first = kernels = 0
+        for index, (work, _) in enumerate(parts, start=1):
+            kernels += len(work.types)
+            if index == len(parts) or kernels >= _KERNELS_AT_A_TIME:
+                found += self._bundle.kernels.efficiencies(parts[first:index])
+                first, kernels = index, 0
+        return found
+
     def _compute(self, places: list[Place]) -> dict[Place, Run | CannotJudge]:
         found: dict[Place, Run | CannotJudge] = {}
         parts: list[tuple[Place, SliceResources, Workloads, Distance]] = []
@@ -96,7 +110,7 @@ class Isolations:
                 parts.append((place, slice_, self._analyses.work(digest, device), distance))
             except CannotJudge as error:
                 found[place] = error
-        outcomes = self._bundle.kernels.efficiencies([(work, slice_) for _, slice_, work, _ in parts])
+        outcomes = self._efficiencies([(work, slice_) for _, slice_, work, _ in parts])
         for (place, slice_, work, distance), efficiencies in zip(parts, outcomes, strict=True):
             if isinstance(efficiencies, CannotJudge):
                 found[place] = efficiencies
