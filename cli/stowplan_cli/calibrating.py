@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -44,14 +45,15 @@ def calibrate(
     from stowplan_predictor.training import anchor_readings, calibrations
 
     opened = questions.opened_bundle(bundle, runtime)
-    _check_target(to, bundle, force=force)
+    base = bundle or _shipped(runtime)
+    _check_target(to, base, force=force)
     described = hosts.device_named(device)
     _check_device(described, [known.name for known in opened.devices])
     parts = _parts(slices, described)
     with progresses.waiting("calibrating", _USUAL_SECONDS) as say:
         readings = anchor_readings.read_anchors(described, parts, on_wait=say)
     found = calibrations.fit(readings, opened, described)
-    version = calibrations.write(bundle or _shipped(), described, found, to, _made())
+    version = calibrations.write(base, described, found, to, _made())
     document = {
         "bundle": {"directory": str(to), "name": opened.manifest.name, "version": version, "base": opened.manifest.version},
         "device": str(described.name),
@@ -63,10 +65,9 @@ def calibrate(
     outputs.emit(document, output, lambda console: _print(console, document, found))
 
 
-def _shipped() -> Path:
-    from stowplan_predictor.training.accuracy_sources import shipped_folder
-
-    return shipped_folder()
+def _shipped(runtime: str) -> Path:
+    """Where the bundle lies that this package carries for a runtime."""
+    return Path(str(resources.files("stowplan_predictor") / "shipped" / runtime))
 
 
 def _made() -> dict[str, str]:
@@ -77,7 +78,7 @@ def _made() -> dict[str, str]:
     return {"at": now_utc(), **{name: version(name) for name in ("onnxruntime", "stowplan")}}
 
 
-def _check_target(to: Path, bundle: Path | None, *, force: bool) -> None:
+def _check_target(to: Path, base: Path, *, force: bool) -> None:
     """Refuses a target that would destroy something, before a minute is spent."""
     from stowplan_predictor.bundles.manifests import MANIFEST
 
@@ -85,7 +86,7 @@ def _check_target(to: Path, bundle: Path | None, *, force: bool) -> None:
         raise Refused(f"--to {to}: no such directory above it; make it first")
     if not to.exists():
         return
-    if to.resolve() == (bundle or _shipped()).resolve():
+    if to.resolve() == base.resolve():
         raise Refused(f"--to {to}: is the bundle itself; name another directory")
     if not to.is_dir() or (any(to.iterdir()) and not (to / MANIFEST).is_file()):
         raise Refused(f"--to {to}: holds something else than a bundle; name another directory")

@@ -100,6 +100,17 @@ def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert "pip install 'stowplan[operator]'" in outcome.stderr
 
 
+@pytest.mark.parametrize(("command", "missing"), [("evaluate", "pyarrow"), ("train", "pyarrow")])
+def test_training_commands_name_the_training_extra(command: str, missing: str, tmp_path: Path) -> None:
+    """Where the training libraries are not installed, the message says what to install; nothing is written."""
+    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['stowplan', {command!r}]\nfrom stowplan_cli.main import main\nmain()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"stowplan: this command needs {missing}, which is not installed: pip install 'stowplan[train]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_optional_dependency_belongs_to_an_extra_that_exists() -> None:
     """The extras that messages name are those of the distribution."""
     import importlib.metadata
