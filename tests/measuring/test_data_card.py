@@ -28,7 +28,7 @@ def test_the_data_set_is_as_broad_as_promised(data: Dataset) -> None:
 
 def test_every_family_and_slice_is_named(data: Dataset) -> None:
     """Nobody has to open a Parquet file to know what is in it."""
-    card = data_cards.card(_FOLDER, _ROOT / "splits.json")
+    card = data_cards.card(data, datasets.read_splits(_ROOT / "splits.json"), _FOLDER)
 
     assert all(f"| {row.family} | " in card for row in data.structures.values() if row.split == "zoo")
     assert all(f"`{row.slice}`" in card for row in data.networks)

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from stowplan_predictor.training import data_cards, evaluations
+from stowplan_predictor.training import data_cards, datasets, evaluations
 
 if __name__ == "__main__":
     root = Path("datasets")
-    pages = [data_cards.card(folder, root / "splits.json") for folder in sorted(root.iterdir()) if folder.is_dir()]
+    folds = datasets.read_splits(root / "splits.json")
+    pages = [data_cards.card(datasets.read_dataset(folder), folds, folder) for folder in sorted(root.iterdir()) if folder.is_dir()]
     evaluations.write_page("\n".join(pages), Path(sys.argv[1]) / "docs" / "data.md")

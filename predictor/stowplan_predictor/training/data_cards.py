@@ -1,12 +1,13 @@
 """The page `docs/data.md`, made from a committed data set: what it holds, how it was measured, how well measurements repeat, and what it does not know."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from stowplan_predictor.measuring import networks, noises, references
 from stowplan_predictor.training import data_tables as tables
-from stowplan_predictor.training import datasets
 from stowplan_predictor.training.data_agreements import AGREEMENT
+from stowplan_predictor.training.datasets import Dataset
 
 _LICENCES: Final = (
     ("torchvision", "BSD-3-Clause", "architectures, random weights"),
@@ -16,13 +17,8 @@ _LICENCES: Final = (
 )
 
 
-def card(folder: Path, splits: Path) -> str:
-    """The page.
-
-    Raises:
-        DatasetRefused: the data set or its splits cannot be read.
-    """
-    data, folds = datasets.read_dataset(folder), datasets.read_splits(splits)
+def card(data: Dataset, folds: Mapping[str, int], folder: Path) -> str:
+    """The page of one data set; `folder` is where it lies, with what was judged on it."""
     told = data.provenance
     light = ", ".join(sorted({f"`{row.family}`" for row in data.structures.values() if row.split == "light"}))
     versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())

@@ -56,7 +56,8 @@ def _once(data: Dataset) -> list[IsolatedRow]:
 def slices(data: Dataset) -> str:
     """What was measured on each slice, and how noisy."""
     rows = []
-    for name in sorted({row.slice for row in (*data.networks, *data.randoms, *data.isolated)}):
+    names = {row.slice for row in data.networks} | {row.slice for row in data.randoms} | {row.slice for row in data.isolated}
+    for name in sorted(names):
         visited = [row for row in data.networks if row.slice == name]
         rows.append((
             f"`{name}`",
@@ -76,6 +77,7 @@ def floors(data: Dataset) -> str:
     groups = (
         ("networks", noise_floors.floors([row for row in data.networks if row.repeat >= noise_floors.FIRST_VISIT], slices)),
         ("networks, earlier protocol", noise_floors.floors([row for row in data.networks if row.repeat < noise_floors.FIRST_VISIT], slices)),
+        ("networks, all visits", {part: {"truth": both["truth"]} for part, both in noise_floors.floors(data.networks, slices).items() if "truth" in both}),
         ("random networks", noise_floors.floors(data.randoms, slices)),
     )
     words = {"median": "median of a visit", "lower_quartile": "lower quartile of a visit", "truth": "truth: quietest of half of the visits"}

@@ -107,9 +107,10 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
     loads = [Task("load", name, "cpu:1", utilizations=UTILIZATIONS, seed=seed) for seed, name in enumerate(named(_LOADED))]
     fractional = [Task("network", name, part) for part in FRACTIONAL for name in named(_FRACTIONED)]
     retested = [*light, *families, *models[:_FIRST_MODELS]]
+    rest = [entry for entry in ordered(entries) if entry not in retested]
     return (
         *visits([*light, *families], 0),
         *woven(visits([*models[:_FIRST_MODELS], *variants[:_FIRST_VARIANTS]], 0), visits(retested, 1), hurried=one_core),
         *woven(visits([*models[_FIRST_MODELS:], *variants[_FIRST_VARIANTS:], *old_random], 0), isolated, fractional, more_cores, visits(retested, 2)),
-        *loads, *pairs, *visits([entry for entry in ordered(entries) if entry not in retested], 1),
+        *loads, *pairs, *visits(rest, 1), *visits(rest, 2),
     )  # fmt: skip
