@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from stowplan_predictor.training import datasets, profiler_overheads
+from stowplan_predictor.training import profiler_overheads
 from stowplan_predictor.training.datasets import Dataset
 from stowplan_predictor.training.profiler_overheads import Pair, ProfilerOverhead
-from stowplan_predictor.training.rows import KernelRow, NetworkRow
+from stowplan_predictor.training.random_rows import RandomRow
+from stowplan_predictor.training.rows import KernelRow
 
 _DATASETS = Path(__file__).parents[2] / "datasets"
 
@@ -48,14 +49,24 @@ def test_a_kernel_never_takes_nothing() -> None:
     assert overhead.corrected_us(1.0) == pytest.approx(0.2)
 
 
+def test_the_session_takes_no_negative_time() -> None:
+    """Where runs outlast what kernels sum to by no constant, the session is nothing, and kernels are fitted alone."""
+    found = profiler_overheads.fit_pairs(_pairs(0.8, -50.0, 0))
+
+    assert found.session_us == 0.0
+    assert found.kernel_us > 0
+
+
 def test_the_committed_data_has_a_small_overhead() -> None:
-    """Some microseconds a kernel, more where threads are asked, and corrected sums lie nearer to the runs. A part of the networks tells already."""
+    """Some microseconds a kernel, more where threads are asked, and corrected sums lie nearer to the runs; small networks tell it best."""
     for folder in (path.parent for path in _DATASETS.glob("*/provenance.json")):
-        records = pq.read_table(folder / "kernels.parquet", filters=[[("network", "<", "c")], [("network", ">", "s"), ("network", "<", "u")]]).to_pylist()
+        records = pq.read_table(folder / "kernels.parquet", filters=[("network", ">", "fnn"), ("network", "<", "fno")]).to_pylist()
         kernels = tuple(KernelRow(**(record | {"outputs": tuple(record["outputs"])})) for record in records)
-        networks = datasets.read_rows(folder / "networks.parquet", NetworkRow)
-        found = profiler_overheads.fit(Dataset(folder.name, {}, networks, kernels, (), (), {}))
+        profiled = pq.read_table(folder / "randoms.parquet", filters=[("kind", "==", "fnn"), ("kernels_count", ">", 0)]).to_pylist()
+        randoms = tuple(RandomRow(**record) for record in profiled)
+        found = profiler_overheads.fit(Dataset(folder.name, {}, (), kernels, (), (), {}, randoms))
         assert "cpu:1" in found
         for overhead in found.values():
-            assert 0 < overhead.kernel_us < 6
-            assert overhead.median_error_percent <= overhead.uncorrected_median_error_percent
+            assert 0 < overhead.kernel_us < 10
+            assert overhead.session_us > 0
+            assert overhead.median_error_percent < overhead.uncorrected_median_error_percent

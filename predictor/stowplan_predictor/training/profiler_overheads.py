@@ -114,14 +114,20 @@ def fit_pairs(some: list[Pair]) -> ProfilerOverhead:
 
 
 def _robust(kernels: NDArray[np.float64], difference: NDArray[np.float64], scale: NDArray[np.float64]) -> tuple[float, float]:
-    columns = np.column_stack([kernels, -np.ones_like(kernels)]) / scale[:, None]
-    target: NDArray[np.float64] = difference / scale
-    weights: NDArray[np.float64] = np.ones(len(scale))
-    solution: NDArray[np.float64] = np.zeros(2)
+    """Of a kernel and of the session; where only large networks were measured the session's share cannot be told, and is nothing rather than negative."""
+    both = _huber(np.column_stack([kernels, -np.ones_like(kernels)]) / scale[:, None], difference / scale)
+    if both[1] >= 0:
+        return float(both[0]), float(both[1])
+    return float(_huber((kernels / scale)[:, None], difference / scale)[0]), 0.0
+
+
+def _huber(columns: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights: NDArray[np.float64] = np.ones(len(target))
+    solution: NDArray[np.float64] = np.zeros(columns.shape[1])
     for _ in range(_ITERATIONS):
         root = np.sqrt(weights)
         solution = np.asarray(np.linalg.lstsq(columns * root[:, None], target * root, rcond=None)[0], np.float64)
         residual: NDArray[np.float64] = np.abs(target - columns @ solution)
         spread = max(1e-9, 1.4826 * float(np.median(residual)))
         weights = np.asarray(np.minimum(1.0, _HUBER * spread / np.maximum(residual, 1e-12)), np.float64)
-    return float(solution[0]), float(solution[1])
+    return solution
