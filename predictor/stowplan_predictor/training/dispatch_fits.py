@@ -42,6 +42,13 @@ def _robust(design: NDArray[np.float64], truth: NDArray[np.float64], weight: NDA
     return found
 
 
+def _median(values: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """The value that half of the weight lies below."""
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(weight[order])
+    return float(values[order][int(np.searchsorted(passed, passed[-1] / 2))])
+
+
 def fit_dispatch(cases: Sequence[Case]) -> dict[str, Dispatch]:
     """For each number of threads, from whole cores; brought to a median ratio of 1.
 
@@ -53,7 +60,9 @@ def fit_dispatch(cases: Sequence[Case]) -> dict[str, Dispatch]:
         own = [case for case in cases if case.measured.slice_.threads == threads and not case.measured.slice_.fractional]
         truth = np.array([case.measured.truth_ms for case in own])
         design = np.array([[kernels_ms(case), len(case.sample.work.types), 1.0] for case in own])
-        scale, per_kernel, per_run = _robust(design, truth, weights(own))
+        weight = weights(own)
+        coefficients = _robust(design, truth, weight)
+        scale, per_kernel, per_run = coefficients * _median(truth / (design @ coefficients), weight)
         found[str(threads)] = Dispatch(float(scale), float(per_kernel), float(per_run))
     if not found:
         raise ValueError(f"{len(cases)} networks, none on whole cores: nothing to learn dispatch costs from; measure more with `make dataset`")
