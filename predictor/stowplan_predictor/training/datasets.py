@@ -106,7 +106,9 @@ def read_rows(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
             f"{field.name}: {field.type}, not {wanted.type}" for field, wanted in zip(table.schema, expected, strict=True) if field.type != wanted.type
         ]
         raise DatasetRefused(f"{path}: columns differ from {row_type.__name__}: {', '.join(differing)}; it was written by another version, measure again")
-    return tuple(row_type(**{name: _frozen(value) for name, value in record.items()}) for record in table.to_pylist())
+    # Column by column: hundreds of thousands of rows as dictionaries would take three times as long.
+    columns = [[_frozen(value) for value in own] if pa.types.is_list(column.type) else own for column in table.columns for own in [column.to_pylist()]]
+    return tuple(row_type(*values) for values in zip(*columns, strict=True))
 
 
 def _read_optional(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
