@@ -12,7 +12,7 @@ from support.hostile_models import HOSTILE, chain, weighted
 
 DEFAULTS = Analysis()
 # Of a process that has read nothing yet: Python, NumPy, ONNX and ONNX Runtime, loaded.
-IDLE_BYTES = 160 << 20
+IDLE_BYTES = 110 << 20
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from stowplan_fleet import heaps
@@ -24,7 +25,7 @@ from stowplan_predictor.serving import frames
 # Memory that the allocator may keep after a large file; beyond it the process ends, and a fresh one takes its place.
 _KEPT_BYTES: Final = 192 << 20
 # Below answers: a scheduler waits for those.
-_NICENESS: Final = 10
+_NICENESS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ REFUSALS: Final[Mapping[str, type[GraphRefused]]] = {
 }
 
 
-def _status_bytes(position: int) -> int:
-    """Size (0) or resident set (1) of this process."""
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - not a file of anybody's tree
-        return int(file.read().split()[position]) * resource.getpagesize()
+def _status_bytes(field: str) -> int:
+    """A size of this process, as the kernel tells it. (`getrusage` counts what the parent held before this program was started, too.)"""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
 
 
 def _answer(request: Request, model: bytearray, rules: Rules) -> tuple[Reply, bytes]:
@@ -90,7 +91,7 @@ def _answer(request: Request, model: bytearray, rules: Rules) -> tuple[Reply, by
 def serve(connection: socket.socket) -> None:
     """Answers frames until the connection ends."""
     rules = frames.decode(frames.receive(connection)[0], Rules)
-    limit = _status_bytes(0) + rules.memory_bytes
+    limit = _status_bytes("VmSize") + rules.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     heaps.settle()
@@ -100,9 +101,8 @@ def serve(connection: socket.socket) -> None:
         head, model = frames.receive(connection)
         reply, body = _answer(frames.decode(head, Request), model, rules)
         del model
-        last = _status_bytes(1) > _KEPT_BYTES
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        frames.send(connection, frames.encode(Reply(reply.refused, reply.message, last, peak)), body)
+        last = _status_bytes("VmRSS") > _KEPT_BYTES
+        frames.send(connection, frames.encode(Reply(reply.refused, reply.message, last, _status_bytes("VmHWM"))), body)
 
 
 def main(descriptor: int) -> int:
