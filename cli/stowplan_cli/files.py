@@ -12,18 +12,18 @@ from stowplan_cli.exits import Refused
 ForceOption = Annotated[bool, typer.Option("--force", help="Write over a file that is already there.")]
 
 
-def check_free(path: Path, option: str, *, force: bool) -> None:
+def check_free(path: Path, *, force: bool) -> None:
     """Refuses a path that nothing can or should be written to, before work is spent.
 
     Raises:
         Refused: something is there, or the directory is not.
     """
     if path.is_dir() or (path.exists() and not path.is_file()):
-        raise Refused(f"{option} {path}: not a plain file; name a file to write")
+        raise Refused(f"{path}: not a plain file; name a file to write")
     if path.exists() and not force:
-        raise Refused(f"{option} {path}: already there; name another file, or write over it with --force")
+        raise Refused(f"{path}: already there; name another file, or write over it with --force")
     if not path.absolute().parent.is_dir():
-        raise Refused(f"{option} {path}: no such directory; make it first")
+        raise Refused(f"{path}: no such directory; make it first")
 
 
 def write_whole(path: Path, content: bytes) -> None:

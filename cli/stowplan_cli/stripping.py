@@ -24,8 +24,8 @@ def register(app: typer.Typer) -> None:
 
 def strip(
     model: models.ModelArgument,
+    to: Annotated[Path, typer.Argument(metavar="STRUCTURE.onnx", help="Where the structure is written.", show_default=False)],
     *,
-    to: Annotated[Path, typer.Option("--to", metavar="FILE.onnx", help="Where the structure is written.", show_default=False)],
     shapes: models.ShapeOption = None,
     force: files.ForceOption = False,
     output: outputs.OutputOption = outputs.Format.TABLE,
@@ -35,10 +35,10 @@ def strip(
     Both files are analysed and must be the same graph, or nothing is written. Dynamic dimensions need a --shape for that; the structure keeps them open.
     """
     bound = models.parse_shapes(shapes)
-    files.check_free(to, "--to", force=force)
+    files.check_free(to, force=force)
     content = models.read_model(model)
     if to.exists() and to.samefile(model):
-        raise Refused(f"--to {to}: is the model itself; name another file")
+        raise Refused(f"{to}: is the model itself; name another file")
     from stowplan_predictor.graphs.loading import model_digest
 
     with progresses.waiting("stripping"):

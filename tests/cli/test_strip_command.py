@@ -31,7 +31,7 @@ def reshaping_model(open_batch: bool) -> bytes:  # noqa: FBT001 - two kinds of o
 def test_the_structure_is_the_same_graph_without_weights(run: Run, desk: Desk, tmp_path: Path) -> None:
     """Much smaller, the same digest, and `predict` says the same of both."""
     target = tmp_path / "structure.onnx"
-    outcome = run("strip", desk.model, "--to", target, "-o", "json")
+    outcome = run("strip", desk.model, target, "-o", "json")
     document = outcome.json
 
     assert outcome.status == 0
@@ -48,7 +48,7 @@ def test_what_shapes_depend_on_stays(run: Run, tmp_path: Path) -> None:
     model, target = tmp_path / "model.onnx", tmp_path / "structure.onnx"
     model.write_bytes(reshaping_model(open_batch=True))
 
-    assert run("strip", model, "--to", target, "--shape", "x=2x64").status == 0
+    assert run("strip", model, target, "--shape", "x=2x64").status == 0
     kept = {tensor.name: tensor for tensor in onnx.load_model_from_string(target.read_bytes()).graph.initializer}
     assert numpy_helper.to_array(kept["s"]).tolist() == [-1, 8, 12]
     assert float(numpy_helper.to_array(kept["f"])) == 0.5
@@ -61,7 +61,7 @@ def test_the_check_needs_shapes_where_the_model_leaves_them_open(run: Run, tmp_p
     """Without them nothing is checked, so nothing is written; the message names the input."""
     model, target = tmp_path / "model.onnx", tmp_path / "structure.onnx"
     model.write_bytes(reshaping_model(open_batch=True))
-    outcome = run("strip", model, "--to", target)
+    outcome = run("strip", model, target)
 
     assert outcome.status == 1
     assert "x" in outcome.stderr
@@ -74,15 +74,15 @@ def test_files_are_not_overwritten_unasked(run: Run, desk: Desk, tmp_path: Path)
     target.write_text("precious")
     model.write_bytes(chain_model())
 
-    refused = run("strip", desk.model, "--to", target)
-    itself = run("strip", model, "--to", model, "--force")
+    refused = run("strip", desk.model, target)
+    itself = run("strip", model, model, "--force")
 
     assert (refused.status, itself.status) == (1, 1)
     assert "--force" in refused.stderr
     assert "the model itself" in itself.stderr
     assert target.read_text() == "precious"
     assert model.read_bytes() == chain_model()
-    assert run("strip", desk.model, "--to", target, "--force").status == 0
+    assert run("strip", desk.model, target, "--force").status == 0
     assert target.read_bytes() != b"precious"
 
 
@@ -91,7 +91,7 @@ def test_what_is_no_model_is_refused(run: Run, tmp_path: Path, content: bytes, t
     """Status 1, the reason, and no file."""
     model, target = tmp_path / "model.onnx", tmp_path / "structure.onnx"
     model.write_bytes(content)
-    outcome = run("strip", model, "--to", target)
+    outcome = run("strip", model, target)
 
     assert outcome.status == 1
     assert told in outcome.stderr
@@ -100,7 +100,7 @@ def test_what_is_no_model_is_refused(run: Run, tmp_path: Path, content: bytes, t
 
 def test_a_missing_directory_is_named(run: Run, desk: Desk, tmp_path: Path) -> None:
     """Before any work is done."""
-    outcome = run("strip", desk.model, "--to", tmp_path / "nowhere" / "structure.onnx")
+    outcome = run("strip", desk.model, tmp_path / "nowhere" / "structure.onnx")
 
     assert outcome.status == 1
     assert "no such directory" in outcome.stderr
