@@ -15,7 +15,7 @@ class CacheLimits:
     """How much memory what is remembered may take. Estimates: within a factor of two of what the process holds."""
 
     graphs_bytes: int = 64 << 20
-    """Analysed graphs: some 50 kB for a network of a hundred kernels, so more than a thousand of those."""
+    """Analysed graphs: some 170 kB for a network of a hundred kernels, so four hundred of those."""
     isolations_bytes: int = 48 << 20
     """Service times of graphs on slices: some kilobytes each."""
     answers_bytes: int = 64 << 20
