@@ -18,7 +18,7 @@ import onnxruntime
 from stowplan_predictor.errors import RuntimeRefused
 from stowplan_predictor.measuring import distributions, noises, references, traces
 from stowplan_predictor.measuring.references import Reference
-from stowplan_predictor.measuring.workers import Measured, events_of
+from stowplan_predictor.measuring.sessions import Measured, events_of
 
 # Seconds of visits between two looks at the machine: a look costs 60 ms, and what it says holds for about a second.
 _LOOK_EVERY_S: Final = 0.7

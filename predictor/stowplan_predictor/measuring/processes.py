@@ -53,9 +53,7 @@ class Worker:
     def __init__(self, join: Callable[[int], None] | None = None, module: str = "stowplan_predictor.measuring.workers") -> None:
         """Starts `module`; `join` is given its process id before anything else happens (to move it into a cgroup)."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
+        self._process = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True)
         if join is not None:
             join(self._process.pid)
 

@@ -75,13 +75,9 @@ def kernel_times(summary: Mapping[str, Any], optimized: onnx.ModelProto) -> tupl
     return tuple(kernels)
 
 
-def profiled(worker: processes.Worker, end_to_end: NetworkMeasurement, known_optimized: bytes = b"") -> KernelProfile:
-    """Profiles a network that is open in a worker and was measured there.
-
-    `known_optimized` is the stripped optimised model of an earlier profile of the same network on the same CPU: the optimiser looks at the CPU and never at
-    the number of threads, so that it need not be written again.
-    """
-    stripped, nearest = known_optimized, None
+def profiled(worker: processes.Worker, end_to_end: NetworkMeasurement) -> KernelProfile:
+    """Profiles a network that is open in a worker and was measured there."""
+    stripped, nearest = b"", None
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as folder:
             summary = worker.ask("profile", timeout_s=180, folder=folder, runs=_RUNS, max_s=_MAX_S, save_optimized=not stripped)
@@ -100,7 +96,6 @@ def profile_kernels(
     slice: Slice,  # noqa: A002 - the word of the house
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
-    known_optimized: bytes = b"",
     best: Reference | None = None,
     rules: SampleRules | None = None,
     wait_s: float = 600.0,
@@ -114,4 +109,4 @@ def profile_kernels(
         RuntimeRefused: the runtime cannot run the network.
     """
     with machine_lock(wait_s, on_wait), networks.model_file(onnx_model) as path, networks.opened(path, slice, input_shapes or {}) as (worker, answer):
-        return profiled(worker, networks.measurement_of(slice, worker, answer, rules or SampleRules(), best), known_optimized)
+        return profiled(worker, networks.measurement_of(slice, worker, answer, rules or SampleRules(), best))
