@@ -13,14 +13,15 @@ from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan_fleet import clients, codecs
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.devices import Device
-from stowplan_fleet.errors import GraphRefused, MessageRefused
+from stowplan_fleet.errors import MessageRefused
 from stowplan_fleet.questions import Question
 from stowplan_fleet.slices import DeviceName
 
-from stowplan_predictor.errors import BundleNotFound, GraphTooLarge
+from stowplan_predictor.errors import BundleNotFound
 from stowplan_predictor.serving.measures import Measures
-from stowplan_predictor.serving.pools import BoundedPool, DeadlinePassed, PoolFull
+from stowplan_predictor.serving.pools import BoundedPool, PoolFull
 from stowplan_predictor.serving.served import Served
+from stowplan_predictor.serving.statuses import StillLoading, status_of
 from stowplan_predictor.serving.uploads import taken_apart
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,6 @@ _INSTANT_BYTES: Final = 4096
 
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["PredictorService"].full_name
-
-
-class StillLoading(Exception):
-    """The bundles are not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +168,7 @@ class PredictorServicer:
                 response = await call.pool.run(lambda: call.work(call.request), context.time_remaining(), len(call.request))
             code = grpc.StatusCode.OK
         except Exception as error:
-            code, details = _status(error)
+            code, details = status_of(error)
             if code is grpc.StatusCode.INTERNAL:
                 logger.exception("call failed", extra={"method": method})
             metadata = self._busy if isinstance(error, PoolFull) else ()
@@ -189,20 +186,3 @@ def _parsed(kind: type[Request], raw: bytes) -> Request:
         return kind.FromString(raw)
     except DecodeError as error:
         raise MessageRefused(f"the request cannot be read: {error}") from error
-
-
-def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
-    # Order matters: a graph that is too large is a refused graph too.
-    statuses: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
-        (GraphTooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
-        (GraphRefused, grpc.StatusCode.INVALID_ARGUMENT),
-        (MessageRefused, grpc.StatusCode.INVALID_ARGUMENT),
-        (PoolFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
-        (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
-        (StillLoading, grpc.StatusCode.UNAVAILABLE),
-        (BundleNotFound, grpc.StatusCode.NOT_FOUND),
-    )
-    for kind, code in statuses:
-        if isinstance(error, kind):
-            return code, str(error)[:2048]
-    return grpc.StatusCode.INTERNAL, f"the predictor failed ({type(error).__name__}); its log says more"
