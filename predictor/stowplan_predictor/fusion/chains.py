@@ -3,7 +3,7 @@
 Each function is one of ONNX Runtime's graph transformers; `rules` calls them in the runtime's order.
 """
 
-from stowplan_predictor.fusion import rule_tables
+from stowplan_predictor.fusion import layouts, rule_tables
 from stowplan_predictor.fusion.flows import Flow, Group
 from stowplan_predictor.graphs.opgraphs import Operator
 
@@ -77,8 +77,8 @@ def bias_into_products(flow: Flow) -> None:
                 break
 
 
-def activate(flow: Flow) -> None:
-    """GemmActivationFusion and ConvActivationFusion."""
+def activate(flow: Flow, channel_block: int) -> None:
+    """GemmActivationFusion and ConvActivationFusion; HardSwish is an activation of the blocked layout only."""
     for op in flow.operators():
         if op.op_type not in rule_tables.CONV_ACTIVATIONS or not flow.single(op):
             continue
@@ -88,6 +88,8 @@ def activate(flow: Flow) -> None:
             continue
         anchor = flow.graph.operators[group.anchor]
         flat_gemm = anchor.op_type == "Gemm" or (group.type == "Gemm" and len(flow.shape(name)) == 2)
+        if op.op_type == "HardSwish" and not (anchor.op_type == "Conv" and layouts.blockable(flow, anchor, channel_block)):
+            continue
         if anchor.op_type == "Conv" or (flat_gemm and op.op_type in rule_tables.GEMM_ACTIVATIONS):
             flow.join(group, op)
             group.activated = True
@@ -100,8 +102,11 @@ def scale_products(flow: Flow) -> None:
             continue
         group = flow.groups[op.index]
         for name in flow.inputs(op):
-            factor = flow.producer(name)
-            if factor is not None and flow.private(name) and _factor(flow, factor):
+            factor, read = flow.producer(name), name
+            if factor is not None and factor.op_type == "Transpose" and flow.groups[factor.index] is group:
+                read = flow.inputs(factor)[0]
+                factor = flow.producer(read)
+            if factor is not None and flow.private(read) and _factor(flow, factor):
                 flow.absorb(group, factor)
         if flow.private(group.end):
             factor = flow.graph.operators[flow.readers[group.end][0]]
@@ -172,7 +177,7 @@ def skip_into_normalizations(flow: Flow) -> None:
 
 def _absorb_skip(flow: Flow, group: Group, name: str) -> None:
     addition = flow.producer(name)
-    if addition is None or addition.op_type != "Add" or not flow.single(addition) or not flow.private(name):
+    if addition is None or addition.op_type != "Add" or not flow.single(addition) or not _all_inside(flow, group, name):
         return
     inputs = flow.inputs(addition)
     if len(inputs) != 2 or flow.shape(inputs[0]) != flow.shape(inputs[1]) or len(flow.shape(name)) != 3:

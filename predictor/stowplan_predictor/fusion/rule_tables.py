@@ -12,7 +12,7 @@ from stowplan_predictor.fusion.patterns import Expression
 CONV_ACTIVATIONS: Final = frozenset({"Relu", "Sigmoid", "Tanh", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish"})
 NCHWC_ACTIVATIONS: Final = frozenset({"Relu", "Sigmoid", "Tanh"})
 # GemmActivationFusion.
-GEMM_ACTIVATIONS: Final = frozenset({"Relu", "Sigmoid", "Tanh", "LeakyRelu"})
+GEMM_ACTIVATIONS: Final = frozenset({"Relu", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid"})
 # Operators whose constant right-hand side melts into a convolution's weights: ConvBNFusion, ConvMulFusion, ConvAddFusion.
 CONV_FOLDED: Final = frozenset({"BatchNormalization", "Mul", "Add"})
 
@@ -33,6 +33,7 @@ PATTERNS: Final[tuple[tuple[str, Expression], ...]] = (
     ("SimplifiedLayerNormalization", ("Mul", "c", ("Cast?", ("Mul", ("Cast?", "x"), ("Div", "s", _RMS))))),
     ("FastGelu", ("Mul", ("Mul", "x", "s"), ("Add", ("Tanh", _CUBE), "s"))),  # FastGeluFusion
     ("FastGelu", ("Mul", ("Mul", "x", ("Add", ("Tanh", _CUBE), "s")), "s")),
+    ("FastGelu", ("Mul", ("Mul", "x", "s"), ("Add", ("Tanh", ("Mul", ("Mul", "x", "s"), ("Add", ("Mul", ("Mul", "x", "s"), "x"), "s"))), "s"))),
     ("QuickGelu", ("Mul", "x", ("Sigmoid", ("Mul", "x", "s")))),  # QuickGeluFusion
     ("QuickGelu", ("Mul", "x", ("Sigmoid", "x"))),
 )

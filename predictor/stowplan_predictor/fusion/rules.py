@@ -5,12 +5,10 @@ The passes below are the runtime's graph transformers in the runtime's order; th
 values (it merges convolutions whose weights are equal, drops a multiplication by one) is not seen: a graph holds no weights.
 """
 
-from heapq import heapify, heappop, heappush
-
-from stowplan_predictor.fusion import chains, layouts, patterns, rule_tables
-from stowplan_predictor.fusion.flows import Flow, Group
-from stowplan_predictor.fusion.fused_kernels import Kernel, KernelType
-from stowplan_predictor.graphs.opgraphs import Operator, OpGraph
+from stowplan_predictor.fusion import chains, layouts, partitions, patterns, rule_tables
+from stowplan_predictor.fusion.flows import Flow
+from stowplan_predictor.fusion.fused_kernels import Kernel
+from stowplan_predictor.graphs.opgraphs import OpGraph
 
 
 def fuse(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> tuple[Kernel, ...]:
@@ -20,17 +18,22 @@ def fuse(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> tuple[Ke
         graph: operators in topological order, shapes bound.
         channel_block: channels in a block of the runtime's blocked layout on that machine (16 with AVX-512, 8 with AVX2).
     """
+    return partitions.kernels(grouped(graph, channel_block))
+
+
+def grouped(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> Flow:
+    """The graph's operators in the groups that the rules put them in."""
     flow = Flow(graph)
     chains.fold_into_convolutions(flow)
     chains.bias_into_products(flow)
-    chains.activate(flow)
+    chains.activate(flow, channel_block)
     _match_patterns(flow)
     chains.split_siblings(flow)
     chains.transpose_into_products(flow)
     chains.skip_into_normalizations(flow)
     chains.scale_products(flow)
     layouts.fuse_blocked(flow, channel_block)
-    return _kernels(flow)
+    return flow
 
 
 def _match_patterns(flow: Flow) -> None:
@@ -47,98 +50,3 @@ def _match_patterns(flow: Flow) -> None:
             for index in rest:
                 flow.join(group, flow.graph.operators[index])
             group.type, group.anchor = kernel_type, op.index
-
-
-def _kernels(flow: Flow) -> tuple[Kernel, ...]:
-    members = _members(flow)
-    home = {index: number for number, (_, indices) in enumerate(members) for index in indices}
-    kernels = []
-    for position, number in enumerate(_order(flow.graph, members, home)):
-        group, indices = members[number]
-        kernels.append(_kernel(flow, position, group, indices))
-    return tuple(kernels)
-
-
-def _members(flow: Flow) -> list[tuple[Group, list[int]]]:
-    """Groups with all their operators, eliminated ones with who feeds them (at the graph's inputs: with the one kernel that reads them, else alone)."""
-    found: dict[int, tuple[Group, list[int]]] = {}
-    for op in flow.operators():
-        group = flow.groups[op.index]
-        found.setdefault(id(group), (group, []))[1].append(op.index)
-    by_operator = {index: entry for entry in found.values() for index in entry[1]}
-    orphans: dict[str, tuple[Group, list[int]]] = {}
-    for index, owner in flow.owner.items():
-        if owner >= 0:
-            by_operator[owner][1].append(index)
-            continue
-        source = flow.resolve(flow.graph.operators[index].inputs[0])
-        readers = {id(by_operator[reader][0]): reader for reader in flow.readers.get(source, ())}
-        if len(readers) == 1:
-            by_operator[next(iter(readers.values()))][1].append(index)
-        else:
-            orphans.setdefault(source, (Group(index, [index]), []))[1].append(index)
-    return [(group, sorted(indices)) for group, indices in (*found.values(), *orphans.values())]
-
-
-def _order(graph: OpGraph, members: list[tuple[Group, list[int]]], home: dict[int, int]) -> list[int]:
-    """Topological order of the groups, the earliest last operator first."""
-    feeds: list[set[int]] = [set() for _ in members]
-    waits = [0] * len(members)
-    for left, right in graph.edges:
-        if home[left] != home[right] and home[right] not in feeds[home[left]]:
-            feeds[home[left]].add(home[right])
-            waits[home[right]] += 1
-    ready = [(members[number][1][-1], number) for number, count in enumerate(waits) if count == 0]
-    heapify(ready)
-    order = []
-    while ready:
-        _, number = heappop(ready)
-        order.append(number)
-        for follower in feeds[number]:
-            waits[follower] -= 1
-            if waits[follower] == 0:
-                heappush(ready, (members[follower][1][-1], follower))
-    if len(order) != len(members):
-        raise AssertionError("kernels form a cycle: a fusion rule took an operator whose result a kernel between them reads")
-    return order
-
-
-def _kernel(flow: Flow, position: int, group: Group, indices: list[int]) -> Kernel:
-    graph = flow.graph
-    inside = set(indices)
-    operators = [graph.operators[index] for index in indices]
-    inputs = dict.fromkeys(name for op in operators for name in op.inputs if name and not flow.parameter(name) and graph.producers.get(name, -1) not in inside)
-    outputs = [name for op in operators for name in op.outputs if name and (name in flow.graph_outputs or not inside.issuperset(graph.consumers.get(name, ())))]
-    working = [op for op in operators if op.index not in flow.owner]
-    anchor = graph.operators[group.anchor]
-    if len(working) == 1:
-        input_bytes, output_bytes = working[0].input_bytes, working[0].output_bytes
-    else:
-        input_bytes = sum(graph.tensors[name].bytes for name in dict.fromkeys(flow.resolve(name) for name in inputs))
-        output_bytes = sum(graph.tensors[name].bytes for name in dict.fromkeys(flow.resolve(name) for name in outputs))
-    unfolded = [op for op in working if op.index not in flow.folded]
-    return Kernel(
-        index=position,
-        type=KernelType(group.type or refined_type(graph, anchor)),
-        operators=tuple(indices),
-        anchor=group.anchor,
-        inputs=tuple(inputs),
-        outputs=tuple(outputs),
-        flops=sum(op.flops for op in unfolded),
-        input_bytes=input_bytes,
-        output_bytes=output_bytes,
-        parameter_bytes=sum(op.parameter_bytes for op in unfolded),
-    )
-
-
-def refined_type(graph: OpGraph, op: Operator) -> str:
-    """The operator's type; convolutions by how much work a weight does: `PointwiseConv`, `DepthwiseConv`, `GroupedConv` or `Conv`."""
-    if op.op_type != "Conv":
-        return op.op_type
-    groups = op.attributes.get("group", 1)
-    weight = graph.tensors[op.inputs[1]].shape if len(op.inputs) > 1 else ()
-    if len(weight) < 2:
-        return op.op_type
-    if isinstance(groups, int) and groups > 1:
-        return "DepthwiseConv" if weight[1] == 1 and weight[0] == groups else "GroupedConv"
-    return "PointwiseConv" if all(size == 1 for size in weight[2:]) else "Conv"
