@@ -10,7 +10,7 @@ pytest.importorskip("torch_geometric", reason="needs the training extra")
 
 import torch
 from stowplan_predictor.fusion import rules, tables
-from stowplan_predictor.fusion.classifier_inputs import classifier_inputs
+from stowplan_predictor.fusion.classifier_inputs import EDGE_FEATURES, OPERATOR_FEATURES, classifier_inputs
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.fusion.serving import LearnedFusion, RuleFusion, open_fusion
 from stowplan_predictor.fusion.tables import FusionTable
@@ -19,7 +19,7 @@ from stowplan_predictor.training import fusion_fits
 from stowplan_predictor.training.folds import LIGHT_FOLD
 from stowplan_predictor.training.fusion_fits import FittedFusion, fit
 from stowplan_predictor.training.fusion_judgements import fold_of, judged, learners, unlearned
-from stowplan_predictor.training.fusion_models import EdgeClassifier
+from stowplan_predictor.training.fusion_models import EdgeClassifier, to_onnx
 from stowplan_predictor.training.fusion_samples import FusionSample, block_samples, distinct
 
 TYPES = ("Add", "Conv", "Relu")
@@ -60,8 +60,8 @@ def test_onnx_runtime_answers_as_torch(blocks: list[FusionSample], recurrent: bo
     columns = first.nodes.shape[1]
     model = EdgeClassifier(torch.zeros(columns), torch.ones(columns), first.links.shape[1], recurrent=recurrent).eval()
     tensors = [torch.from_numpy(array) for array in (first.nodes, first.edges, first.links)]
-    exported = fusion_fits.to_onnx(model, *tensors)
-    table = FusionTable(tables.GAT_LSTM, "f", TYPES, fusion_fits.OPERATOR_FEATURES, fusion_fits.EDGE_FEATURES)
+    exported = to_onnx(model, *tensors)
+    table = FusionTable(tables.GAT_LSTM, "f", TYPES, OPERATOR_FEATURES, EDGE_FEATURES)
     served = LearnedFusion(table, exported)
 
     for inputs in (first, *others):

@@ -1,4 +1,7 @@
-"""Operators to kernels: `rules` (ONNX Runtime's own fusions, in its order) over `rule_tables` (as data), `truths` (what the runtime really fused).
+"""Operators to kernels.
 
-`fused_kernels` are the values, `kernel_names` what people call them; `flows`, `patterns`, `chains` and `layouts` are the machinery of the rules.
+`rules` (ONNX Runtime's own fusions, in its order) over `rule_tables` (as data); `flows`, `patterns`, `chains`, `products` and `layouts` are their machinery.
+`classifier_inputs`, `groupings` and `serving`: the same by a learned classifier of edges; `tables` says which one a bundle serves.
+`partitions` makes `fused_kernels` of groups, `kernel_names` is what people call them.
+`truths` is what the runtime really fused, read off its nodes (`runtime_nodes`, `node_types`).
 """

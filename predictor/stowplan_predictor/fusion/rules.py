@@ -5,7 +5,7 @@ The passes below are the runtime's graph transformers in the runtime's order; th
 values (it merges convolutions whose weights are equal, drops a multiplication by one) is not seen: a graph holds no weights.
 """
 
-from stowplan_predictor.fusion import chains, layouts, partitions, patterns, rule_tables
+from stowplan_predictor.fusion import chains, layouts, partitions, patterns, products, rule_tables
 from stowplan_predictor.fusion.flows import Flow
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.graphs.opgraphs import OpGraph
@@ -25,13 +25,13 @@ def grouped(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> Flow:
     """The graph's operators in the groups that the rules put them in."""
     flow = Flow(graph)
     chains.fold_into_convolutions(flow)
-    chains.bias_into_products(flow)
+    products.bias_into_products(flow)
     chains.activate(flow, channel_block)
     _match_patterns(flow)
     chains.split_siblings(flow)
-    chains.transpose_into_products(flow)
+    products.transpose_into_products(flow)
     chains.skip_into_normalizations(flow)
-    chains.scale_products(flow)
+    products.scale_products(flow)
     layouts.fuse_blocked(flow, channel_block)
     return flow
 

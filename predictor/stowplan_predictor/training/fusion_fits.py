@@ -190,7 +190,7 @@ def fit(samples: Sequence[FusionSample], system: str, seed: int, seconds: float,
     scale[len(OPERATOR_FEATURES) :] = 1.0
     scale[scale < 1e-6] = 1.0
     model = EdgeClassifier(torch.from_numpy(mean), torch.from_numpy(scale), len(columns), recurrent=system != tables.GAT_MLP)
-    curves = _train(model, *cases, seed, seconds)
+    curves = _train(model, cases[0], cases[1], seed, seconds)
     example = _batch(cases[0][:1])
     table = FusionTable(system, FILE, types, OPERATOR_FEATURES, tuple(EDGE_FEATURES[place] for place in columns))
     return FittedFusion(table, {FILE: to_onnx(model, example.nodes, example.edges, example.links)}, curves)
