@@ -31,7 +31,6 @@ _PLAIN: Final[Mapping[str, str]] = {"rules-forests": "forests", "gnn-raw": "gnn-
 # What may be served. Raw latencies and forests are there to be compared with.
 CANDIDATES: Final = tuple(name for name in (*KERNEL_SYSTEMS, *BLENDS) if name not in ("gnn-raw", "forests"))
 _SOURCES: Final = (
-    "graphs", "fusion",
     *(f"kernels/{name}.py" for name in (
         "estimators", "features", "geometries", "layouts", "members", "ranges", "regressors", "resources", "rooflines", "subgraphs", "workloads"
     )),
@@ -47,10 +46,15 @@ _OWN: Final[Mapping[str, tuple[str, ...]]] = {"boosted": _TREES, "trees": _TYPES
 
 
 def _inputs(world: World) -> str:
-    """Digest of what kernel systems see: features, times, profiles and folds of everything that was measured."""
+    """Digest of what kernel systems see: kernels with their insides and features, times, profiles and folds of everything that was measured.
+
+    What graphs and fusion make of a file is all in there, so that their code need not stand in a unit's key.
+    """
     found = hashlib.sha256()
     for name, sample in sorted(world.samples.networks.items()):
-        found.update(f"{name}\0{sample.family}\0{sample.split}\0{world.splits.get(sample.family)}\0".encode())
+        found.update(f"{name}\0{sample.family}\0{sample.split}\0{world.splits.get(sample.family)}\0{sample.work.types}\0{sample.runtime_types}\0".encode())
+        found.update(f"{sample.work.subgraphs.types}\0".encode())
+        found.update(sample.work.subgraphs.nodes.tobytes() + sample.work.subgraphs.owner.tobytes() + sample.work.subgraphs.edges.tobytes())
         for slice_, measured in sample.measured.items():
             found.update(f"{slice_}\0{measured.visits!r}\0".encode() + measured.features.tobytes())
             if measured.kernel_ms is not None:
