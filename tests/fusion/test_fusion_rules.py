@@ -356,3 +356,49 @@ def test_a_graph_of_nothing_but_an_identity_still_has_its_operator_in_a_kernel()
     make.op("Identity", make.input(4))
 
     assert shapes(make.graph()) == ["Identity"]
+
+
+def test_hard_swish_melts_into_blocked_convolutions_only() -> None:
+    """A convolution left in NCHW has no such activation; and a flat Gemm takes the hard sigmoid, but not the hard swish."""
+    for channels, expected in ((16, ["Conv+HardSwish"]), (18, ["Conv", "HardSwish"])):
+        make = GraphMaker()
+        make.op("HardSwish", make.conv(make.input(1, channels, 8, 8), channels))
+
+        assert shapes(make.graph()) == expected
+    for activation, count in (("HardSigmoid", 1), ("HardSwish", 2)):
+        make = GraphMaker()
+        make.op(activation, make.op("Gemm", make.input(4, 16), make.parameter(16, 16), make.parameter(16)))
+
+        assert len(fuse(make.graph())) == count
+
+
+def test_a_factor_reaches_a_product_through_its_transpose() -> None:
+    """MatMul(Transpose(q * 0.125), k): scale and transpose are both flags of one FusedMatMul."""
+    make = GraphMaker()
+    query = make.op("Mul", make.op("Exp", make.input(1, 8, 8, 8)), make.parameter())
+    make.matmul(make.op("Transpose", query, attributes={"perm": (0, 1, 3, 2)}), make.input(1, 8, 8, 8))
+
+    assert shapes(make.graph()) == ["Exp", "Mul+Transpose+MatMul"]
+
+
+def test_a_gelu_of_the_second_form_is_one_kernel() -> None:
+    """x/2 * (1 + tanh(0.8 x * (1 + 0.045 x * x))), as BLOOM writes it."""
+    make = GraphMaker()
+    source = make.input(1, 4, 16)
+    inner = make.op("Add", make.op("Mul", make.op("Mul", source, make.parameter()), source), make.parameter())
+    tanh = make.op("Tanh", make.op("Mul", make.op("Mul", source, make.parameter()), inner))
+    make.op("Mul", make.op("Mul", source, make.parameter()), make.op("Add", tanh, make.parameter()))
+
+    assert only(make.graph()).type == "FastGelu"
+
+
+def test_a_skip_joins_a_normalization_that_was_taken_apart() -> None:
+    """The addition is read twice (by the mean and by the deviation), but only from inside the one normalization."""
+    make = GraphMaker()
+    source = make.op("Add", make.input(1, 4, 16), make.op("Tanh", make.input(1, 4, 16)))
+    centred = make.op("Sub", source, make.op("ReduceMean", source, shape=(1, 4, 1)))
+    variance = make.op("ReduceMean", make.op("Pow", centred, make.parameter()), shape=(1, 4, 1))
+    root = make.op("Sqrt", make.op("Add", variance, make.parameter()))
+    make.op("Add", make.op("Mul", make.op("Div", centred, root), make.parameter(16)), make.parameter(16))
+
+    assert [len(kernel.operators) for kernel in fuse(make.graph())] == [1, 10]

@@ -29,11 +29,11 @@ FILE: Final = "fusion.onnx"
 _FAMILIES_A_TYPE: Final = 2
 # Share of the families that stop the training and choose the epoch.
 _VALIDATION: Final = 0.2
-_EPOCHS: Final = 40
+_EPOCHS: Final = 24
 # Windows: operators in one, operators at a rim that is not the graph's own, from one family an epoch, and in a step.
 _WINDOW: Final = 96
 _RIM: Final = 8
-_WINDOWS_A_FAMILY: Final = 3
+_WINDOWS_A_FAMILY: Final = 2
 _BATCH: Final = 8
 _RATE: Final = 5e-3
 # Epochs without a better validation loss after which training ends.

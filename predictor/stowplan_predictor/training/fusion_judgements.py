@@ -1,6 +1,6 @@
 """Fusion judgements: every way of fusing against what the runtime really fused, by classifiers that never saw the network's family.
 
-`python -m stowplan_predictor.training.fusion_judgements` trains each learned system once a fold, two at a time, and writes `judgements/fusion.parquet`.
+`python -m stowplan_predictor.training.fusion_judgements` trains each learned system once a fold and writes `judgements/fusion.parquet`.
 Rules are the same in every fold; the runtime's own optimiser, from whose result the truth is read, is the oracle.
 """
 
@@ -104,7 +104,7 @@ def _work(unit: Unit) -> tuple[Unit, list[FusionJudgement], float]:
 
 
 def judge(
-    dataset: Dataset, device: CpuDevice, splits: Mapping[str, int], *, systems: Sequence[str], seconds: float, say: Callable[[str], None]
+    dataset: Dataset, device: CpuDevice, splits: Mapping[str, int], *, systems: Sequence[str], seconds: float, processes: int, say: Callable[[str], None]
 ) -> list[FusionJudgement]:
     """Every system on every network, families held out."""
     started = time.monotonic()
@@ -114,7 +114,7 @@ def judge(
     rows = list(unlearned(samples, splits))
     units = [Unit(system, fold) for system in systems for fold in sorted({fold_of(sample, splits) for sample in samples})]
     _SHARED[:] = [lambda unit: run(unit, samples, blocks, splits, seconds)]
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
         for unit, found, took in pool.imap_unordered(_work, units):
             rows.extend(found)
             share = sum(row.edges_right for row in found) / max(sum(row.edges for row in found), 1)
@@ -136,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="datasets/<device>")
     parser.add_argument("--systems", nargs="*", default=list(LEARNED), choices=LEARNED, help="learned systems to train (default: all); others keep theirs")
     parser.add_argument("--seconds", type=float, default=45.0, help="of processor time, after which a training's epoch under way is its last (default: 45)")
+    parser.add_argument("--processes", type=int, default=2, help="trainings at a time (default: 2)")
     given = parser.parse_args(arguments)
     device = descriptors.read_device((given.folder / "device.json").read_bytes())
     if not isinstance(device, CpuDevice):
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     splits = datasets.read_splits(split_file)
     data = predictions.data_digest(given.folder, split_file)
-    rows = judge(datasets.read_dataset(given.folder), device, splits, systems=given.systems, seconds=given.seconds, say=say)
+    rows = judge(datasets.read_dataset(given.folder), device, splits, systems=given.systems, seconds=given.seconds, processes=given.processes, say=say)
     kept = [row for row in _earlier(given.folder, data) if row.system in set(LEARNED) - set(given.systems)]
     say(f"{len(rows)} judgements, {len(kept)} kept, in {write_judgements(given.folder, [*rows, *kept], FusionJudgement, data)}")
     return 0
