@@ -78,7 +78,9 @@ def device_distance(device: CpuDevice, measured: Sequence[CpuDevice]) -> Distanc
     if not candidates:
         names = ", ".join(sorted({item for known in measured for item in known.isa}))
         raise CannotJudge(UnknownReason.DEVICE_NOT_SUPPORTED, f"device {device.name} shares no instruction-set extension with those measured ({names})")
-    log_factor, why, same_isa, name = min((_distance(device, known) for known in candidates), key=lambda item: (not item[2], item[0]))
+    # Of devices that are equally near the one of the same name: a machine calibrated under a name of its own is meant by that name.
+    distances = (_distance(device, known) for known in candidates)
+    log_factor, why, same_isa, name = min(distances, key=lambda item: (not item[2], item[0], item[3] != str(device.name)))
     if log_factor > FARTHEST_LOG:
         limit = math.exp(FARTHEST_LOG)
         raise CannotJudge(UnknownReason.DEVICE_NOT_SUPPORTED, f"device {device.name}: {why}; beyond a factor of {limit:.0f} nothing is said")
