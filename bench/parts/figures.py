@@ -46,6 +46,8 @@ def facts(bundle: str, load: float) -> dict[str, object]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "host": {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "kernel": platform.release(), "loadAverageAtStart": round(load, 2)},
+        # With `chrt -f` before the command others that run on the same cores wait, and take only caches and memory bandwidth.
+        "scheduling": "real-time" if os.sched_getscheduler(0) in {os.SCHED_FIFO, os.SCHED_RR} else "normal",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("grpcio", "protobuf", "numpy", "onnx", "onnxruntime")}},
         "bundle": bundle,
     }
