@@ -20,7 +20,8 @@ def _conv(channels: int, following: int, window: int, groups: int = 1, stride: i
     def draw(b: GraphBuilder) -> str:
         weight, bias = b.weight(following, channels // groups, window, window), b.weight(following)
         pads, strides = [window // 2] * 4, [stride] * 2
-        return b.node("Conv", ["input", weight, bias], kernel_shape=[window] * 2, group=groups, pads=pads, strides=strides)
+        last: str = b.node("Conv", ["input", weight, bias], kernel_shape=[window] * 2, group=groups, pads=pads, strides=strides)
+        return last
 
     return draw
 
@@ -30,7 +31,8 @@ def _gemm(inner: int, columns: int) -> _Draw:
 
 
 def _product(b: GraphBuilder) -> str:
-    return b.node("MatMul", ["input", b.node("Transpose", ["input"], perm=[0, 2, 1])])
+    last: str = b.node("MatMul", ["input", b.node("Transpose", ["input"], perm=[0, 2, 1])])
+    return last
 
 
 def _normalization(columns: int) -> _Draw:
@@ -42,7 +44,8 @@ def _unary(op_type: str, **attributes: object) -> _Draw:
 
 
 def _addition(b: GraphBuilder) -> str:
-    return b.node("Add", ["input", b.node("Relu", ["input"])])
+    last: str = b.node("Add", ["input", b.node("Relu", ["input"])])
+    return last
 
 
 _ANCHORS: Final[Mapping[str, tuple[tuple[int, ...], _Draw]]] = MappingProxyType({
