@@ -49,7 +49,7 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read() -> None:
         started = time.monotonic()
         with pytest.raises(GraphTooLarge, match=r"longer than 0\.3 s"):
             readers(chain(30_000), {})
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 5
         assert readers(chain(3), {}).summary.operators == 3
         assert readers.replaced == 1
     finally:
