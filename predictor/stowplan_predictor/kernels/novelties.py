@@ -64,7 +64,7 @@ def gaps(points: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.
     """
     squared = (points.astype(np.float64) ** 2).sum(1)[:, None] - 2.0 * points.astype(np.float64) @ known.astype(np.float64).T
     squared += (known.astype(np.float64) ** 2).sum(1)[None, :]
-    return np.sqrt(np.maximum(squared.min(axis=1), 0.0) / points.shape[1])
+    return np.sqrt(np.maximum(squared.min(axis=1), 0.0) / points.shape[1])  # type: ignore[no-any-return]
 
 
 class Novelties:

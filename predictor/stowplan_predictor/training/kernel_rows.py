@@ -88,7 +88,7 @@ def _balanced(weight: NDArray[np.float64], splits: NDArray[np.str_]) -> NDArray[
     generated = weight[~published].sum()
     if published.any() and generated > 0:
         weight = np.where(published, weight, weight * min(1.0, _GENERATED_WEIGHT * weight[published].sum() / generated))
-    return weight / weight.mean()
+    return weight / weight.mean()  # type: ignore[no-any-return]
 
 
 def kernel_rows(samples: Iterable[Sample]) -> KernelRows:
@@ -144,7 +144,7 @@ def _ceiling(rows: KernelRows) -> float:
     """The log ratio that 99 % of the measured time stays below."""
     order = np.argsort(rows.log_ratio)
     passed = np.cumsum(rows.milliseconds[order]) / rows.milliseconds.sum()
-    return float(rows.log_ratio[order][min(len(order) - 1, np.searchsorted(passed, 0.99))])
+    return float(rows.log_ratio[order][min(len(order) - 1, np.searchsorted(passed, 0.99))])  # type: ignore[call-overload]
 
 
 def type_range(rows: KernelRows, error_log: float) -> TypeRange:

@@ -49,7 +49,7 @@ def reach(samples: Sequence[Sample]) -> tuple[tuple[str, ...], NDArray[np.float3
             by_type.setdefault(str(name), []).append(found[names == name])
     types = tuple(sorted(by_type))
     rows = []
-    for index, name in enumerate(types):
+    for index, name in enumerate(types):  # type: ignore[assignment]
         chosen = representatives(np.concatenate(by_type[name]))
         rows.append(np.column_stack([np.full(len(chosen), index, dtype=np.float32), chosen]))
     return types, np.concatenate(rows).astype(np.float32)
