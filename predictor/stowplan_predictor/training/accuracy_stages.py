@@ -59,7 +59,8 @@ def fusion(rows: Sequence[FusionJudgement], served: str) -> str:
 Against the graph that ONNX Runtime really runs, families held out. Of {every} edges the optimised graph judges {counts["edges"]}; {counts["eliminated"]} are
 left out because one of their ends does no work any more, {counts["unmatched"]} because it does not say: a match rate of
 {100 * (1 - counts["unmatched"] / every):.2f} %. A kernel is recovered whole where it has the same operators, no more and no fewer.
-The rules were corrected while people looked at these networks: their figure is no promise for families nobody looked at, as the learned ones' is.
+The rules learn nothing: they were corrected while people looked at these networks, so their figure is no promise for families nobody looked at, as the
+learned ones' is (`docs/error-analysis.md` says how they did at first contact).
 The bundle serves: {FUSIONS.get(served, served)}.
 
 {table.markdown()}"""
