@@ -76,7 +76,7 @@ def test_the_page_shows_bars_with_their_verdicts(found: Evaluation) -> None:
     """A MAPE of 6 % is over the bar of 8 % and short of 5 %; what nobody judged is said to be so."""
     assert cells(found.page, "end-to-end MAPE: published networks, cpu:1")[-2:] == ["6.0 %", "**bar reached**"]
     assert cells(found.page, "predictions within ±10 %: published networks, cpu:2")[-1] == "**goal reached**"
-    assert cells(found.page, "edge fusion accuracy")[-2:] == ["99.50 %", "**goal reached**"]
+    assert cells(found.page, "edge fusion accuracy: rules, corrected on these networks")[-2:] == ["99.50 %", "**goal reached**"]
     assert cells(found.page, "kernel type, top-1")[-2:] == ["96.00 %", "**bar reached**"]
     assert cells(found.page, "MAE / MAE of the mean: cnn")[-2:] == ["-", "not judged"]
 
@@ -204,4 +204,4 @@ def test_verdicts(falling: bool, reached: float | None, verdict: str) -> None:  
 
 def test_bars_without_figures_claim_nothing() -> None:
     """With nothing judged, every verdict says so."""
-    assert {row[-1] for row in bar_table([], Shares(None, None, None)).rows} == {"not judged"}
+    assert {row[-1] for row in bar_table([], Shares(None, "rules", None, None)).rows} == {"not judged"}

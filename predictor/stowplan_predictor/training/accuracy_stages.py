@@ -18,6 +18,7 @@ FUSIONS: Final[Mapping[str, str]] = {
     "rules": "rules of the runtime, written as data",
     "runtime": "*oracle: the runtime's own optimiser*",
 }
+_RULES: Final = "rules"
 _SPLITS: Final = ("zoo", "light", "fnn", "cnn", "random")
 _PAIR_SCORE: Final = ("cases", "MAPE", "95 % range", "median error", "within 10 %", "rank correlation")
 
@@ -95,6 +96,7 @@ def shares(evidence: Evidence) -> Shares:
     kernels = sum(row.kernels for row in kinds)
     return Shares(
         edges=100 * sum(row.edges_right for row in edges) / sum(row.edges for row in edges) if edges else None,
+        edges_by="rules, corrected on these networks" if evidence.fusion_served == _RULES else FUSIONS.get(evidence.fusion_served, evidence.fusion_served),
         top1=100 * sum(row.top1 for row in kinds) / kernels if kernels else None,
         top5=100 * sum(row.top5 for row in kinds) / kernels if kernels else None,
     )
