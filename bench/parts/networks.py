@@ -1,5 +1,7 @@
 """Networks to ask about, as ONNX files made here: their structure is that of exports, their weights are zeros (latency does not depend on them)."""
 
+from typing import Any
+
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -25,7 +27,7 @@ class _Network:
         self.weights.append(numpy_helper.from_array(np.array(values, np.int64), name))
         return name
 
-    def add(self, op_type: str, *inputs: str, **attributes: object) -> str:
+    def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401 - whatever the operator takes
         output = f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(op_type, list(inputs), [output], name=f"{op_type}_{len(self.nodes)}", **attributes))
         return output
