@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -107,7 +107,7 @@ def endless(kind: str) -> bytes:
     """A Loop or Scan whose body never ends."""
     flag = helper.make_tensor_value_info("more", TensorProto.BOOL, ())
     body = helper.make_graph([helper.make_node("Identity", ["in"], ["more"])], "body", [helper.make_tensor_value_info("in", TensorProto.BOOL, ())], [flag])
-    arguments = {"body": body} | ({"num_scan_inputs": 1} if kind == "Scan" else {})
+    arguments: dict[str, Any] = {"body": body} | ({"num_scan_inputs": 1} if kind == "Scan" else {})
     return _model(_encoded(helper.make_node(kind, ["x"], ["y"], **arguments)))
 
 
