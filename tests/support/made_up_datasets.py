@@ -118,5 +118,13 @@ def write_manifest(folder: Path) -> Path:
     flag = {"held_out_families": {"zoo": counts}, "types_held_out_completely": counts, "ten_times_wider": {"zoo": counts}}
     errors = {"colocation": pairs, "response": loads, "out_of_distribution": flag}
     files = {"nothing.json": b"{}"}
-    write_bundle(folder, name="made-up", runtime=RUNTIME, files=files, models={"fusion": {"system": "rules"}}, provenance={}, errors=errors)
+    write_bundle(
+        folder,
+        name="made-up",
+        runtime=RUNTIME,
+        files=files,
+        models={"fusion": {"system": "rules"}, "kernels": {"system": "trees"}},
+        provenance={},
+        errors=errors,
+    )
     return folder

@@ -156,7 +156,9 @@ def render(evidence: Evidence, found: Sequence[Figure]) -> str:
         "## The table",
         "Families held out. `within` and `held` count networks that a system refuses as misses. Two rows are no systems. The oracle sums a network's own\n"
         "profiled kernels, less what the profiler adds, and is held against the run beside the profile: what a perfect kernel model would still get wrong.\n"
-        "The noise holds two halves of the visits against each other; the truth is the quietest of all visits, so its own error is somewhat less.",
+        "The noise holds two halves of the visits against each other; the truth is the quietest of all visits, so its own error is somewhat less.\n"
+        "`stowplan` is the recipe, its choice included: for each fold it takes the kernel system that is best on the other folds. The bundle serves the one\n"
+        f"that is best on all: {SYSTEMS.get(evidence.kernels_served, evidence.kernels_served)}.",
         main_table([item for item in found if _is_main(item)], SYSTEMS).markdown(),
         _elsewhere(found),
         "## Random networks beside the papers",

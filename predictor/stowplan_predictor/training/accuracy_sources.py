@@ -64,6 +64,8 @@ class Evidence:
     """Whether it was trained on the data set as it is now."""
     fusion_served: str
     """Which way of fusing it serves."""
+    kernels_served: str
+    """Which kernel system."""
 
 
 def dataset_folder(datasets: Path, named: Path | None = None) -> Path:
@@ -137,4 +139,5 @@ def read_evidence(folder: Path, bundle: Path) -> Evidence:
         manifest=manifest,
         bundle_is_current=_is_current(manifest, folder),
         fusion_served=str(manifest.models["fusion"]["system"]),
+        kernels_served=str(manifest.models["kernels"]["system"]),
     )
