@@ -29,7 +29,7 @@ def _cells(found: tuple[float, float, float]) -> tuple[str, str]:
 
 def _grouped(rows: Iterable[FusionJudgement] | Iterable[TypeJudgement], systems: Iterable[str]) -> list[tuple[str, str, list[Any]]]:
     """Split, system and rows, in the order of the page."""
-    everything = list(rows)
+    everything: list[FusionJudgement | TypeJudgement] = list(rows)
     known = list(systems)
     order = known + sorted({row.system for row in everything} - set(known))
     found = ((split, system, [row for row in everything if row.split == split and row.system == system]) for split in _SPLITS for system in order)

@@ -15,6 +15,8 @@ from stowplan_predictor.training.folds import LIGHT, LIGHT_FOLD
 from stowplan_predictor.training.measurements import Visit, quietest
 from stowplan_predictor.training.noise_floors import FIRST_VISIT
 from stowplan_predictor.training.profiler_overheads import LEAST_PAIRS, Pair, fit_pairs
+from stowplan_predictor.training.random_rows import RandomRow
+from stowplan_predictor.training.rows import NetworkRow
 from stowplan_predictor.training.samples import visits
 
 Case = tuple[str, str]
@@ -78,7 +80,8 @@ def _fold(split: str, family: str, folds: Mapping[str, int]) -> int:
 def _sums(dataset: Dataset) -> dict[Case, tuple[float, float]]:
     """Run and sum of kernels, by case."""
     pairs: dict[str, list[Pair]] = {}
-    for row in (*dataset.networks, *dataset.randoms):
+    rows: list[NetworkRow | RandomRow] = [*dataset.networks, *dataset.randoms]
+    for row in rows:
         if row.kernels_sum_ms is not None and row.kernels_count:
             pairs.setdefault(row.slice, []).append(Pair(row.network, row.slice, row.kernels_count, 1e3 * row.kernels_sum_ms, 1e3 * row.median_ms))
     found: dict[Case, tuple[float, float]] = {}
