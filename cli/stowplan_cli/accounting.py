@@ -2,7 +2,6 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
 import asyncio
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,8 +50,7 @@ def explain_service(
     notes = list(found.problems)
     with progresses.waiting("judging"):
         standings, verdicts = asyncio.run(_account(found, manifest, models, questions.opened_bundle(bundle, runtime), notes))
-    for note in notes:
-        sys.stderr.write(f"stowplan: {note}\n")
+    placing.say(notes)
     document = _document(name, manifest, standings, verdicts, found)
     outputs.emit(document, output, lambda console: _print(console, document))
 

@@ -59,16 +59,17 @@ def place_in(snapshot: "Snapshot", services: Path, models: Path | None, *, bundl
     from stowplan_cli import stages
 
     stage = stages.prepare(services, snapshot, models)
-    _say(stage.notes)
+    say(stage.notes)
     with progresses.waiting("placing"):
         outcome = asyncio.run(stages.run(stage, questions.opened_bundle(bundle, runtime)))
-    _say(outcome.notes)
+    say(outcome.notes)
     outputs.emit(document_of(outcome.placed, outcome.unplaced), output, lambda console: _print(console, outcome.placed, outcome.unplaced))
     if any(not item.judged for item in outcome.unplaced):
         raise typer.Exit(exits.CANNOT_JUDGE)
 
 
-def _say(notes: Sequence[str]) -> None:
+def say(notes: Sequence[str]) -> None:
+    """Notes on stderr, one a line; what is no character of the terminal's is escaped."""
     for note in notes:
         sys.stderr.write(f"stowplan: {exits.plain(note)}\n")
 

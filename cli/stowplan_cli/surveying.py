@@ -47,7 +47,7 @@ def nodes(
     notes = [*found.problems, *notes]
     with progresses.waiting("judging tenants"):
         inventories, standings = asyncio.run(_survey(found, residents, questions.opened_bundle(bundle, runtime), notes))
-    _say(notes)
+    placing.say(notes)
     document = {"nodes": [_node(inventory, found, [item for item in standings if item.node == inventory.name]) for inventory in inventories]}
     outputs.emit(document, output, lambda console: _print_nodes(console, document))
 
@@ -170,10 +170,3 @@ def _print_nodes(console: "Console", document: dict[str, Any]) -> None:
     for node in document["nodes"]:
         for problem in node["problems"]:
             console.print(f"{node['name']}: {problem}", markup=False)
-
-
-def _say(notes: Sequence[str]) -> None:
-    from stowplan_cli import exits
-
-    for note in notes:
-        sys.stderr.write(f"stowplan: {exits.plain(note)}\n")

@@ -1,5 +1,8 @@
 """A desk to sit at: a small model, a made-up device and a made-up bundle as files, and the command line as people reach it."""
 
+import asyncio
+from collections.abc import Iterator
+
 import pytest
 from stowplan_cli.main import build
 from stowplan_fleet import descriptors
@@ -39,3 +42,16 @@ def run() -> Run:
 def plugin() -> Run:
     """The same for the plugin of kubectl."""
     return _runner(plugin=True)
+
+
+@pytest.fixture(autouse=True)
+def closed_loop() -> Iterator[None]:
+    """The looptime plugin makes a loop before a synchronous test; the command's `asyncio.run` would drop it unclosed."""
+    try:
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        yield
+        return
+    yield
+    loop.close()
+    asyncio.set_event_loop(None)

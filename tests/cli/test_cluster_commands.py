@@ -1,8 +1,6 @@
 """What is asked of a cluster, on snapshots: nodes and headroom, a service explained, what a snapshot leaves out."""
 
-import asyncio
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +8,6 @@ import pytest
 from stowplan_cli.redactions import redacted
 from support.cluster_objects import Object, described, graph, listed, node, on_one_core, pod, service
 from support.command_lines import Desk, Run
-
-
-@pytest.fixture(autouse=True)
-def closed_loop() -> Iterator[None]:
-    """The looptime plugin makes a loop before a synchronous test; the command's `asyncio.run` would drop it unclosed."""
-    try:
-        loop = asyncio.get_event_loop_policy().get_event_loop()
-    except RuntimeError:
-        yield
-        return
-    yield
-    loop.close()
-    asyncio.set_event_loop(None)
 
 
 def status(slice_class: str, reason: str = "RungChosen") -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """`stowplan place`: where services would run. Devices and bundle are made up; what decides is the operator's and the extender's own code."""
 
-import asyncio
 import base64
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,19 +42,6 @@ class Harbour:
         outcome = self.place(services, cluster)
         assert outcome.status == 0, outcome.stderr
         return {f"{item['service']} {item['replica']}": item["node"] for item in outcome.json["placements"]}
-
-
-@pytest.fixture(autouse=True)
-def closed_loop() -> Iterator[None]:
-    """The looptime plugin makes a loop before a synchronous test; the command's `asyncio.run` would drop it unclosed."""
-    try:
-        loop = asyncio.get_event_loop_policy().get_event_loop()
-    except RuntimeError:
-        yield
-        return
-    yield
-    loop.close()
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
