@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from stowplan_fleet.devices import CpuDevice
     from stowplan_fleet.slices import Slice
-    from stowplan_predictor.training.calibrations import Calibration
+    from stowplan_predictor.training.calibration.calibrations import Calibration
 
 # Two slices of twenty anchors; only for the progress bar.
 _USUAL_SECONDS: Final = 40.0
@@ -42,7 +42,7 @@ def calibrate(
 
     Only the anchors are measured here: every answer for this machine stays `extrapolated`, with wider intervals.
     """
-    from stowplan_predictor.training import anchor_readings, calibrations
+    from stowplan_predictor.training.calibration import anchor_readings, calibrations
 
     opened = questions.opened_bundle(bundle, runtime)
     base = bundle or _shipped(runtime)

@@ -12,9 +12,9 @@ from stowplan_cli.exits import Refused
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from stowplan_predictor.training.accuracy_bundles import BundleJudgement
-    from stowplan_predictor.training.accuracy_tables import Table
-    from stowplan_predictor.training.evaluations import Evaluation
+    from stowplan_predictor.training.pages.bundle_judgements import BundleJudgement
+    from stowplan_predictor.training.pages.evaluations import Evaluation
+    from stowplan_predictor.training.pages.tables import Table
 
 SHIPPED: Final = "shipped"
 _ALL: Final = "all"
@@ -43,7 +43,7 @@ def evaluate(
 
     Nothing is trained. Without --bundle, figures come from the committed predictions of each system; with it, the bundle is asked about each network.
     """
-    from stowplan_predictor.training import accuracy_sources
+    from stowplan_predictor.training.pages import sources as accuracy_sources
 
     folder = accuracy_sources.dataset_folder(datasets, dataset)
     if bundle is not None:
@@ -51,7 +51,7 @@ def evaluate(
         return
     if split != _ALL:
         raise Refused(f"--split {split[:32]}: the table holds every split; name a --bundle to judge on one")
-    from stowplan_predictor.training import evaluations
+    from stowplan_predictor.training.pages import evaluations
 
     with progresses.waiting("judging"):
         found = evaluations.evaluate(folder, accuracy_sources.shipped_folder())
@@ -66,7 +66,7 @@ def evaluate(
 
 
 def _table_document(found: "Evaluation") -> dict[str, Any]:
-    from stowplan_predictor.training.accuracy_tables import figure_document
+    from stowplan_predictor.training.pages.tables import figure_document
 
     bars = [dict(zip(found.bars.header, row, strict=True)) for row in found.bars.rows]
     return {"device": found.device, "bars": bars, "figures": [figure_document(item) for item in found.figures]}
@@ -86,7 +86,7 @@ def _print_table(console: "Console", found: "Evaluation") -> None:
 
 
 def _judge(named: str, folder: Path, split: str, output: outputs.Format) -> None:
-    from stowplan_predictor.training.accuracy_bundles import SPLITS, judge_bundle
+    from stowplan_predictor.training.pages.bundle_judgements import SPLITS, judge_bundle
 
     if split != _ALL and split not in SPLITS:
         raise Refused(f"--split {split[:32]!r}: there are {', '.join(SPLITS)} and {_ALL}")
@@ -104,7 +104,7 @@ def _judge(named: str, folder: Path, split: str, output: outputs.Format) -> None
 
 def _warning(found: "BundleJudgement") -> str:
     """What must not be overlooked: a bundle remembers what it was trained on."""
-    from stowplan_predictor.training.accuracy_bundles import Acquaintance
+    from stowplan_predictor.training.pages.bundle_judgements import Acquaintance
 
     trained, strange, untold = (found.count(item) for item in (Acquaintance.TRAINED, Acquaintance.NEVER_SEEN, Acquaintance.UNKNOWN))
     if trained:
@@ -118,7 +118,7 @@ def _warning(found: "BundleJudgement") -> str:
 
 
 def _bundle_document(found: "BundleJudgement", warning: str) -> dict[str, Any]:
-    from stowplan_predictor.training.accuracy_tables import figure_document
+    from stowplan_predictor.training.pages.tables import figure_document
 
     return {
         "bundle": found.label,
@@ -145,7 +145,7 @@ def _bundle_document(found: "BundleJudgement", warning: str) -> dict[str, Any]:
 
 
 def _print_bundle(console: "Console", found: "BundleJudgement") -> None:
-    from stowplan_predictor.training.accuracy_tables import main_table
+    from stowplan_predictor.training.pages.tables import main_table
 
     console.print(f"{found.label[:80]} on {found.device}", markup=False)
     _print_cells(console, main_table([item for _, item in found.figures], {}), 2)

@@ -18,8 +18,8 @@ PROCESSES: Final = (
     ("serve-predictor", "stowplan_predictor.__main__", "Serve predictions over gRPC, with health, reflection and /metrics."),
     ("serve-extender", "stowplan_extender.__main__", "Serve the scheduler extender over HTTP."),
     ("operator", "stowplan_operator.__main__", "Run the operator of InferenceServices."),
-    ("dataset", "stowplan_predictor.training.campaigns", "Measure a training data set on this machine."),
-    ("train", "stowplan_predictor.training.trainers", "Train a bundle from measured data, and judge it on held-out families."),
+    ("dataset", "stowplan_predictor.training.campaigns.__main__", "Measure a training data set on this machine."),
+    ("train", "stowplan_predictor.training.bundles.trainers", "Train a bundle from measured data, and judge it on held-out families."),
 )
 
 # Those that end by themselves without a bar of their own: how long they usually take on two cores.

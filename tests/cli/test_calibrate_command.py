@@ -16,8 +16,8 @@ from stowplan_predictor.kernels.resources import slice_resources
 from stowplan_predictor.kernels.rooflines import roofline_ms
 from stowplan_predictor.measuring import devices
 from stowplan_predictor.measuring.batches import BatchRules
-from stowplan_predictor.training import anchor_kernels, anchor_readings
-from stowplan_predictor.training.calibrations import Reading
+from stowplan_predictor.training.calibration import anchor_kernels, anchor_readings
+from stowplan_predictor.training.calibration.calibrations import Reading
 from support.command_lines import Desk, Run
 from support.synthetic_bundles import DEVICE, PER_KERNEL_MS, SLOWNESS
 

@@ -11,7 +11,7 @@ pytest.importorskip("pyarrow", reason="needs the training extra")
 from stowplan_predictor.bundles.loading import load_bundle
 from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.graphs.loading import load_graph
-from stowplan_predictor.training import accuracy_sources
+from stowplan_predictor.training.pages import sources as accuracy_sources
 from support import made_up_datasets as made_up
 from support.command_lines import Desk, Run
 from support.synthetic_bundles import RUNTIME, chain_model, synthetic_files

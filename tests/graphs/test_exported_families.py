@@ -14,7 +14,7 @@ import pytest
 from stowplan_predictor.graphs.loading import load_graph
 
 torch = pytest.importorskip("torch", reason="probe: the training libraries are not installed")
-torchvisions = pytest.importorskip("stowplan_predictor.training.torchvisions", reason="probe: the training libraries are not installed")
+torchvisions = pytest.importorskip("stowplan_predictor.training.zoo.torchvisions", reason="probe: the training libraries are not installed")
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 

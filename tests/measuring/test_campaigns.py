@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 from stowplan_predictor.errors import DatasetRefused, RuntimeRefused
-from stowplan_predictor.training import assemblies, campaigns, plans, zoo
-from stowplan_predictor.training.campaigns import Clock, run_tasks
-from stowplan_predictor.training.datasets import AnyRow
-from stowplan_predictor.training.plans import Task
-from stowplan_predictor.training.random_rows import OptimizedRow
-from stowplan_predictor.training.results import Results
-from stowplan_predictor.training.rows import KernelRow
+from stowplan_predictor.training.campaigns import __main__ as campaigns
+from stowplan_predictor.training.campaigns import assemblies, plans
+from stowplan_predictor.training.campaigns.__main__ import Clock, run_tasks
+from stowplan_predictor.training.campaigns.plans import Task
+from stowplan_predictor.training.campaigns.results import Results
+from stowplan_predictor.training.data.datasets import AnyRow
+from stowplan_predictor.training.data.generated_rows import OptimizedRow
+from stowplan_predictor.training.data.rows import KernelRow
+from stowplan_predictor.training.zoo import entries as zoo
 
 _TASKS = [Task("network", name, "cpu:1") for name in ("a", "b", "c")]
 

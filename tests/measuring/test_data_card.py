@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from stowplan_predictor.training import data_agreements, data_cards, data_tables, datasets, profiler_overheads
-from stowplan_predictor.training.datasets import Dataset
-from stowplan_predictor.training.profiler_overheads import Pair, ProfilerOverhead
+from stowplan_predictor.training.data import agreements as data_agreements
+from stowplan_predictor.training.data import datasets, profiler_overheads
+from stowplan_predictor.training.data.datasets import Dataset
+from stowplan_predictor.training.data.profiler_overheads import Pair, ProfilerOverhead
+from stowplan_predictor.training.pages import data_cards, data_tables
 
 _ROOT = Path(__file__).resolve().parents[2] / "datasets"
 _FOLDER = min(path for path in _ROOT.iterdir() if path.is_dir())

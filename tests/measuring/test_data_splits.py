@@ -5,8 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from stowplan_predictor.training import assemblies, datasets, random_kinds, zoo
-from stowplan_predictor.training.rows import StructureRow
+from stowplan_predictor.training.campaigns import assemblies
+from stowplan_predictor.training.data import datasets
+from stowplan_predictor.training.data.rows import StructureRow
+from stowplan_predictor.training.generated import kinds as random_kinds
+from stowplan_predictor.training.zoo import entries as zoo
 
 _ROOT = Path(__file__).resolve().parents[2] / "datasets"
 _DEVICES = sorted(path for path in _ROOT.iterdir() if path.is_dir())

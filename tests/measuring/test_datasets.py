@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training import datasets
-from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
+from stowplan_predictor.training.data import datasets
+from stowplan_predictor.training.data.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
 
 _QUANTILES = tuple(float(point) for point in range(1, 22))
 _STRUCTURE = StructureRow("net", "family", "zoo", "test", 1, ("x", "y"), ((1, 3), ()), b"\x00structure", b"")

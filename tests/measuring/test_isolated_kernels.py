@@ -7,9 +7,11 @@ import pytest
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.fusion import rules
 from stowplan_predictor.graphs import loading
-from stowplan_predictor.training import isolated_cuts, isolated_plans, isolated_specs, isolated_weights, random_kinds
-from stowplan_predictor.training.accuracy_rows import KernelJudgement
-from stowplan_predictor.training.isolated_cuts import Cut
+from stowplan_predictor.training.campaigns import isolated_cuts, isolated_plans, isolated_weights
+from stowplan_predictor.training.campaigns.isolated_cuts import Cut
+from stowplan_predictor.training.generated import kinds as random_kinds
+from stowplan_predictor.training.generated import single_kernels as isolated_specs
+from stowplan_predictor.training.judgements.parts import KernelJudgement
 
 
 def test_kernels_are_dealt_by_error_and_time() -> None:

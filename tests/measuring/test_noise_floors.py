@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stowplan_predictor.training import noise_floors
+from stowplan_predictor.training.data import noise_floors
 
 
 @dataclass(frozen=True)

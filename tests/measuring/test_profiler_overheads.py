@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from stowplan_predictor.training import profiler_overheads
-from stowplan_predictor.training.datasets import Dataset
-from stowplan_predictor.training.profiler_overheads import Pair, ProfilerOverhead
-from stowplan_predictor.training.random_rows import RandomRow
-from stowplan_predictor.training.rows import KernelRow
+from stowplan_predictor.training.data import profiler_overheads
+from stowplan_predictor.training.data.datasets import Dataset
+from stowplan_predictor.training.data.generated_rows import RandomRow
+from stowplan_predictor.training.data.profiler_overheads import Pair, ProfilerOverhead
+from stowplan_predictor.training.data.rows import KernelRow
 
 _DATASETS = Path(__file__).parents[2] / "datasets"
 

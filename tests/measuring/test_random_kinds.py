@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.measuring import structures
-from stowplan_predictor.training import random_cnn, random_fnn, random_kinds, random_weights
-from stowplan_predictor.training.random_weights import SharedPlaces
+from stowplan_predictor.training.generated import cnn as random_cnn
+from stowplan_predictor.training.generated import fnn as random_fnn
+from stowplan_predictor.training.generated import kinds as random_kinds
+from stowplan_predictor.training.generated import weights as random_weights
+from stowplan_predictor.training.generated.weights import SharedPlaces
 
 _SEEDS = st.integers(0, 100_000)
 _KINDS = st.sampled_from(random_kinds.KINDS)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training import isolated_plans, isolated_runs, random_kinds, random_runs
-from stowplan_predictor.training.isolated_plans import IsolatedPlan
-from stowplan_predictor.training.random_rows import IsolatedRow
+from stowplan_predictor.training.campaigns import generated_runs as random_runs
+from stowplan_predictor.training.campaigns import isolated_plans, isolated_runs
+from stowplan_predictor.training.campaigns.isolated_plans import IsolatedPlan
+from stowplan_predictor.training.data.generated_rows import IsolatedRow
+from stowplan_predictor.training.generated import kinds as random_kinds
 
 
 def test_every_random_network_is_in_one_chunk() -> None:

@@ -5,7 +5,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from stowplan_predictor.graphs.loading import load_graph
 from stowplan_predictor.measuring import structures
-from stowplan_predictor.training import random_networks
+from stowplan_predictor.training.generated import networks as random_networks
 
 
 def test_strip_keeps_the_operator_graph() -> None:

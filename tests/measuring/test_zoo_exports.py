@@ -5,8 +5,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from stowplan_predictor.graphs.loading import load_graph
-from stowplan_predictor.training import random_networks
-from stowplan_predictor.training.zoo import Entry, entries
+from stowplan_predictor.training.generated import networks as random_networks
+from stowplan_predictor.training.zoo.entries import Entry, entries
 
 pytestmark = pytest.mark.train
 
@@ -24,7 +24,7 @@ def test_random_networks_run(seed: int) -> None:
 @pytest.mark.parametrize("entry", [Entry("squeezenet1_1-b1-s64", "squeezenet", "torchvision", "squeezenet1_1", 1, 64), entries()[0]])
 def test_exports_are_cached(tmp_path: Path, entry: Entry) -> None:
     """A second export is the first file."""
-    exports = pytest.importorskip("stowplan_predictor.training.exports")
+    exports = pytest.importorskip("stowplan_predictor.training.zoo.exports")
     path = exports.export(entry, tmp_path)
     written = path.stat().st_mtime_ns
 
@@ -34,7 +34,7 @@ def test_exports_are_cached(tmp_path: Path, entry: Entry) -> None:
 
 def test_a_network_that_no_library_has_is_left_out(tmp_path: Path) -> None:
     """The library's own words reach the reader, and no half-written file stays."""
-    exports = pytest.importorskip("stowplan_predictor.training.exports")
+    exports = pytest.importorskip("stowplan_predictor.training.zoo.exports")
     with pytest.raises(exports.ExportFailed, match="no_such_network"):
         exports.export(Entry("no_such_network-b1-s32", "none", "torchvision", "no_such_network", 1, 32), tmp_path)
     assert not list(tmp_path.iterdir())

@@ -9,14 +9,15 @@ import pytest
 pytest.importorskip("pyarrow", reason="needs the training extra")
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training import datasets, evaluations
-from stowplan_predictor.training.accuracy_bars import Aim, Shares, bar_table
-from stowplan_predictor.training.accuracy_rows import FusionJudgement, KernelJudgement, judgements_path, read_judgements, write_judgements
-from stowplan_predictor.training.accuracy_sources import dataset_folder
-from stowplan_predictor.training.accuracy_truths import truths
-from stowplan_predictor.training.evaluations import Evaluation
-from stowplan_predictor.training.rows import NetworkRow
-from stowplan_predictor.training.samples import samples
+from stowplan_predictor.training.data import datasets
+from stowplan_predictor.training.data.rows import NetworkRow
+from stowplan_predictor.training.data.samples import samples
+from stowplan_predictor.training.judgements.parts import FusionJudgement, KernelJudgement, judgements_path, read_judgements, write_judgements
+from stowplan_predictor.training.pages import evaluations
+from stowplan_predictor.training.pages.bars import Aim, Shares, bar_table
+from stowplan_predictor.training.pages.evaluations import Evaluation
+from stowplan_predictor.training.pages.sources import dataset_folder
+from stowplan_predictor.training.pages.truths import truths
 from support import made_up_datasets as made_up
 from support.synthetic_bundles import DEVICE
 

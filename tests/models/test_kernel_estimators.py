@@ -12,13 +12,15 @@ from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.fusion.fused_kernels import KernelType
 from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.regressors import open_session
-from stowplan_predictor.training import boosted_trees, graph_fits, kernel_models, kernel_rows, network_rows, type_regressors
-from stowplan_predictor.training.boosted_trees import Boosting
-from stowplan_predictor.training.graph_batches import Batches, Vocabulary
-from stowplan_predictor.training.graph_networks import INPUTS, KernelNetwork, Shape, to_model
-from stowplan_predictor.training.kernel_judgements import kernel_judgements, type_judgements
-from stowplan_predictor.training.kernel_models import FittedKernels
-from stowplan_predictor.training.samples import Sample
+from stowplan_predictor.training.data.samples import Sample
+from stowplan_predictor.training.kernels import boosted_trees, graph_fits, network_rows, type_regressors
+from stowplan_predictor.training.kernels import models as kernel_models
+from stowplan_predictor.training.kernels import rows as kernel_rows
+from stowplan_predictor.training.kernels.boosted_trees import Boosting
+from stowplan_predictor.training.kernels.graph_batches import Batches, Vocabulary
+from stowplan_predictor.training.kernels.graph_networks import INPUTS, KernelNetwork, Shape, to_model
+from stowplan_predictor.training.kernels.judgements import kernel_judgements, type_judgements
+from stowplan_predictor.training.kernels.models import FittedKernels
 from support.real_slices import small_samples
 
 pytestmark = pytest.mark.train

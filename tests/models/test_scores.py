@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stowplan_predictor.training.scores import coverage, family_bootstrap, mean_absolute_ms, rank_correlation, score, share
+from stowplan_predictor.training.judgements.scores import coverage, family_bootstrap, mean_absolute_ms, rank_correlation, score, share
 
 # Each example resamples families two thousand times.
 FEW = settings(max_examples=30)

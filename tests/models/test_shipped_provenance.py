@@ -9,7 +9,7 @@ pytest.importorskip("sklearn", reason="needs the training extra")
 
 import stowplan_predictor
 from stowplan_predictor.bundles.manifests import MANIFEST
-from stowplan_predictor.training import bundle_provenances
+from stowplan_predictor.training.bundles import provenances as bundle_provenances
 
 pytestmark = pytest.mark.train
 

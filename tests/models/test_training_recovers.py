@@ -12,11 +12,12 @@ from stowplan_predictor.kernels.features import FEATURES
 from stowplan_predictor.kernels.ranges import HEAVY, LIGHT
 from stowplan_predictor.kernels.regressors import FeatureRegressor
 from stowplan_predictor.kernels.subgraphs import NODES, Joined
-from stowplan_predictor.training import boosted_trees, kernel_rows, type_regressors
-from stowplan_predictor.training.boosted_trees import Boosting
-from stowplan_predictor.training.kernel_rows import KernelRows
-from stowplan_predictor.training.regressions import RECIPES, Recipe, fit, to_model
-from stowplan_predictor.training.type_regressors import choose, forest_file
+from stowplan_predictor.training.kernels import boosted_trees, type_regressors
+from stowplan_predictor.training.kernels import rows as kernel_rows
+from stowplan_predictor.training.kernels.boosted_trees import Boosting
+from stowplan_predictor.training.kernels.regressions import RECIPES, Recipe, fit, to_model
+from stowplan_predictor.training.kernels.rows import KernelRows
+from stowplan_predictor.training.kernels.type_regressors import choose, forest_file
 
 pytestmark = pytest.mark.train
 

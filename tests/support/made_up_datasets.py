@@ -10,10 +10,10 @@ import numpy as np
 from stowplan_fleet import descriptors
 from stowplan_predictor.bundles.writing import write_bundle
 from stowplan_predictor.measuring import structures
-from stowplan_predictor.training import datasets
-from stowplan_predictor.training.accuracy_rows import FusionJudgement, KernelJudgement, TypeJudgement, write_judgements
-from stowplan_predictor.training.predictions import PredictionRow, Predictions, data_digest, write_predictions
-from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
+from stowplan_predictor.training.data import datasets
+from stowplan_predictor.training.data.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
+from stowplan_predictor.training.judgements.parts import FusionJudgement, KernelJudgement, TypeJudgement, write_judgements
+from stowplan_predictor.training.judgements.predictions import PredictionRow, Predictions, data_digest, write_predictions
 from support.synthetic_bundles import DEVICE, RUNTIME, chain_model
 
 FAMILIES: Final = 8

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CpuDevice
-from stowplan_predictor.training.datasets import Dataset, read_rows, read_splits
-from stowplan_predictor.training.rows import NetworkRow, StructureRow
-from stowplan_predictor.training.samples import Samples, samples
+from stowplan_predictor.training.data.datasets import Dataset, read_rows, read_splits
+from stowplan_predictor.training.data.rows import NetworkRow, StructureRow
+from stowplan_predictor.training.data.samples import Samples, samples
 
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"
 

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CpuDevice
-from stowplan_predictor.training.datasets import Dataset
-from stowplan_predictor.training.rows import KernelRow, NetworkRow, StructureRow
-from stowplan_predictor.training.samples import Sample, samples
+from stowplan_predictor.training.data.datasets import Dataset
+from stowplan_predictor.training.data.rows import KernelRow, NetworkRow, StructureRow
+from stowplan_predictor.training.data.samples import Sample, samples
 
 FOLDER = sorted(path.parent for path in (Path(__file__).resolve().parents[2] / "datasets").glob("*/provenance.json"))[0]
 

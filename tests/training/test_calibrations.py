@@ -18,8 +18,8 @@ from stowplan_predictor.kernels.latencies import isolated
 from stowplan_predictor.kernels.resources import slice_resources
 from stowplan_predictor.kernels.summaries import heavy
 from stowplan_predictor.kernels.workloads import Workloads, workloads
-from stowplan_predictor.training import anchor_kernels, calibrations
-from stowplan_predictor.training.calibrations import Calibration, Reading
+from stowplan_predictor.training.calibration import anchor_kernels, calibrations
+from stowplan_predictor.training.calibration.calibrations import Calibration, Reading
 from support.synthetic_bundles import DEVICE, write_synthetic_bundle
 
 pytestmark = pytest.mark.train

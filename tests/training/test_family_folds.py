@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training.folds import ISOLATED, LIGHT, LIGHT_FOLD, Fold, held_out_folds, inner_split
-from stowplan_predictor.training.samples import Sample
+from stowplan_predictor.training.data.folds import ISOLATED, LIGHT, LIGHT_FOLD, Fold, held_out_folds, inner_split
+from stowplan_predictor.training.data.samples import Sample
 from support.real_samples import smallest_samples, splits
 
 pytestmark = pytest.mark.train

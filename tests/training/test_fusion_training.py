@@ -15,12 +15,12 @@ from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.fusion.serving import LearnedFusion, RuleFusion, open_fusion
 from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.graphs.opgraphs import OpGraph
-from stowplan_predictor.training import fusion_fits
-from stowplan_predictor.training.folds import LIGHT_FOLD
-from stowplan_predictor.training.fusion_fits import FittedFusion, fit
-from stowplan_predictor.training.fusion_judgements import fold_of, judged, learners, unlearned
-from stowplan_predictor.training.fusion_models import EdgeClassifier, to_onnx
-from stowplan_predictor.training.fusion_samples import FusionSample, block_samples, distinct
+from stowplan_predictor.training.data.folds import LIGHT_FOLD
+from stowplan_predictor.training.fusion import fits as fusion_fits
+from stowplan_predictor.training.fusion.fits import FittedFusion, fit
+from stowplan_predictor.training.fusion.judgements import fold_of, judged, learners, unlearned
+from stowplan_predictor.training.fusion.models import EdgeClassifier, to_onnx
+from stowplan_predictor.training.fusion.samples import FusionSample, block_samples, distinct
 
 TYPES = ("Add", "Conv", "Relu")
 

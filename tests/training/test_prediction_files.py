@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training.predictions import (
+from stowplan_predictor.training.judgements.predictions import (
     PredictionRow,
     Predictions,
     check_current,

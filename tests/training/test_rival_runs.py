@@ -8,16 +8,17 @@ import pytest
 # Imports it without the warnings of what torch is about to give up.
 pytest.importorskip("torch_geometric", reason="needs the training extra")
 
-from stowplan_predictor.training.datasets import write_provenance, write_rows
-from stowplan_predictor.training.folds import LIGHT_FOLD
-from stowplan_predictor.training.predictions import PredictionRow, read_all
+from stowplan_predictor.training.data.datasets import write_provenance, write_rows
+from stowplan_predictor.training.data.folds import LIGHT_FOLD
+from stowplan_predictor.training.data.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
+from stowplan_predictor.training.data.samples import Samples
+from stowplan_predictor.training.harness import worlds
+from stowplan_predictor.training.harness.systems import System
+from stowplan_predictor.training.harness.units import UnitKind, Units, code_digest
+from stowplan_predictor.training.harness.worlds import World
+from stowplan_predictor.training.judgements.predictions import PredictionRow, read_all
 from stowplan_predictor.training.rivals import __main__ as command
-from stowplan_predictor.training.rivals import systems, worlds
-from stowplan_predictor.training.rivals.systems import System
-from stowplan_predictor.training.rivals.units import UnitKind, Units, code_digest
-from stowplan_predictor.training.rivals.worlds import World
-from stowplan_predictor.training.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
-from stowplan_predictor.training.samples import Samples
+from stowplan_predictor.training.rivals import systems
 from support.real_samples import folder, smallest_dataset, smallest_samples, splits
 
 # Newer Pythons warn of every fork beside a thread; the runner forks before it starts any, a test process may have some.

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch_geometric", reason="needs the training extra")
 
 import torch
-from stowplan_predictor.training.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, TOTALS, graph_tensor, slice_features
+from stowplan_predictor.training.harness.cases import Case, FitPredict, cases
 from stowplan_predictor.training.rivals import batches, flattened_networks, graph_convolutions, graph_transformers, learners, linears, means
-from stowplan_predictor.training.rivals.cases import Case, FitPredict, cases
+from stowplan_predictor.training.rivals.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, TOTALS, graph_tensor, slice_features
 from support.real_samples import smallest_samples
 
 pytestmark = pytest.mark.train

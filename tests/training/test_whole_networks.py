@@ -11,10 +11,11 @@ from stowplan_predictor.kernels.intervals import LogInterval
 from stowplan_predictor.kernels.latencies import DeviceTable
 from stowplan_predictor.kernels.novelties import Novelties
 from stowplan_predictor.kernels.regressors import Efficiencies
-from stowplan_predictor.training import dispatch_fits, network_fits, novelty_checks, novelty_fits, residual_fits
-from stowplan_predictor.training.network_cases import Case, coverage, weights
-from stowplan_predictor.training.residual_fits import NONE, Rows
-from stowplan_predictor.training.samples import Sample
+from stowplan_predictor.training.data.samples import Sample
+from stowplan_predictor.training.networks import dispatch_fits, novelty_checks, novelty_fits, residual_fits
+from stowplan_predictor.training.networks import fits as network_fits
+from stowplan_predictor.training.networks.cases import Case, coverage, weights
+from stowplan_predictor.training.networks.residual_fits import NONE, Rows
 from support.real_slices import small_samples
 
 pytestmark = pytest.mark.train

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from stowplan_predictor.training import accuracy_sources, evaluations
+from stowplan_predictor.training.pages import evaluations
+from stowplan_predictor.training.pages import sources as accuracy_sources
 
 if __name__ == "__main__":
     found = evaluations.evaluate(accuracy_sources.dataset_folder(Path("datasets")), accuracy_sources.shipped_folder())

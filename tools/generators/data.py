@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from stowplan_predictor.training import data_cards, datasets, evaluations
+from stowplan_predictor.training.data import datasets
+from stowplan_predictor.training.pages import data_cards, evaluations
 
 if __name__ == "__main__":
     root = Path("datasets")

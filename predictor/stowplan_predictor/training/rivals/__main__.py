@@ -14,11 +14,12 @@ from typing import Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.training import kernel_systems
-from stowplan_predictor.training.rivals import runners, systems
-from stowplan_predictor.training.rivals.systems import System
-from stowplan_predictor.training.rivals.units import UnitKind, Units, default_work
-from stowplan_predictor.training.rivals.worlds import World, read_world
+from stowplan_predictor.training.harness import runners
+from stowplan_predictor.training.harness.systems import System
+from stowplan_predictor.training.harness.units import UnitKind, Units, default_work
+from stowplan_predictor.training.harness.worlds import World, read_world
+from stowplan_predictor.training.networks import kernel_systems
+from stowplan_predictor.training.rivals import systems
 
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 1

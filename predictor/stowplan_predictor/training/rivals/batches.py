@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stowplan_predictor.training.graph_tensors import GraphTensor, graph_tensors, slice_features
-from stowplan_predictor.training.rivals.cases import Case, log_truths
+from stowplan_predictor.training.harness.cases import Case, log_truths
+from stowplan_predictor.training.rivals.graph_tensors import GraphTensor, graph_tensors, slice_features
 
 Vector = NDArray[np.float32]
 

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stowplan_predictor.training.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, SLICE_FEATURES, TOTALS, graph_tensors
+from stowplan_predictor.training.harness.cases import Case
 from stowplan_predictor.training.rivals.batches import Batch
-from stowplan_predictor.training.rivals.cases import Case
+from stowplan_predictor.training.rivals.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, SLICE_FEATURES, TOTALS, graph_tensors
 from stowplan_predictor.training.rivals.learners import Recipe, learn, predict
 
 OPERATORS: Final = 128

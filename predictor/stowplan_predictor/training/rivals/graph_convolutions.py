@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stowplan_predictor.training.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, SLICE_FEATURES, TOTALS
+from stowplan_predictor.training.harness.cases import Case
 from stowplan_predictor.training.rivals.batches import Batch
-from stowplan_predictor.training.rivals.cases import Case
+from stowplan_predictor.training.rivals.graph_tensors import NODE_FEATURES, OPERATOR_TYPES, SLICE_FEATURES, TOTALS
 from stowplan_predictor.training.rivals.learners import Recipe, learn, predict
 
 # BRP-NAS: 4 layers of 600 units on graphs of 8 nodes. Wider than this buys nothing here and does not fit the time on two cores.

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from stowplan_predictor.training.folds import inner_split
+from stowplan_predictor.training.data.folds import inner_split
+from stowplan_predictor.training.harness.cases import Case, log_truths
 from stowplan_predictor.training.rivals import batches
 from stowplan_predictor.training.rivals.batches import Prepared, Scales
-from stowplan_predictor.training.rivals.cases import Case, log_truths
 
 # Of each kind of network; families whole.
 VALIDATION_SHARE: Final = 0.12

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stowplan_predictor.training.regressions import non_negative
-from stowplan_predictor.training.rivals.cases import Case, kind
+from stowplan_predictor.training.harness.cases import Case, kind
+from stowplan_predictor.training.kernels.regressions import non_negative
 
 # As many as there are coefficients, twice: fewer say nothing of a slice.
 _LEAST_CASES: Final = 6

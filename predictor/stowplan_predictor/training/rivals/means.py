@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stowplan_predictor.training.rivals.cases import Case, kind, log_truths
+from stowplan_predictor.training.harness.cases import Case, kind, log_truths
 
 
 def fit_predict(train: Sequence[Case], test: Sequence[Case], seed: int) -> NDArray[np.float64]:  # noqa: ARG001 - a mean draws nothing

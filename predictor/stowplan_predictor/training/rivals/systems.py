@@ -3,36 +3,20 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from stowplan_predictor.training.graph_tensors import graph_tensors
-from stowplan_predictor.training.predictions import PredictionRow
+from stowplan_predictor.training.harness.cases import FitPredict, cases
+from stowplan_predictor.training.harness.systems import Content, System
+from stowplan_predictor.training.harness.units import UnitKind
+from stowplan_predictor.training.harness.worlds import World
+from stowplan_predictor.training.judgements.predictions import PredictionRow
 from stowplan_predictor.training.rivals import flattened_networks, graph_convolutions, graph_transformers, linears, means
-from stowplan_predictor.training.rivals.cases import FitPredict, cases
-from stowplan_predictor.training.rivals.units import UnitKind
-from stowplan_predictor.training.rivals.worlds import World
+from stowplan_predictor.training.rivals.graph_tensors import graph_tensors
 
 # What every whole-network rival runs through, beside its own module.
-_SHARED: Final = ("training/graph_tensors.py", "training/folds.py", "training/regressions.py", "training/rivals/cases.py")
+_SHARED: Final = ("training/rivals/graph_tensors.py", "training/data/folds.py", "training/kernels/regressions.py", "training/harness/cases.py")
 _LEARNING: Final = (*_SHARED, "training/rivals/batches.py", "training/rivals/learners.py")
-
-# Kind of unit to fold to content.
-Content = Mapping[str, Mapping[int, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """One row of the table."""
-
-    name: str
-    units: tuple[str, ...]
-    """Kinds of units it is made from; a blend has several and adds none of its own."""
-    rows: Callable[[World, str, Content], Sequence[PredictionRow]]
-    """Predictions from finished units; the second argument is the system's name."""
-    beside: Callable[[World, str, Content], None] | None = None
-    """Writes what the system's units say beside predictions, in files of its own."""
 
 
 def whole_network_inputs(world: World) -> str:

@@ -1,0 +1,1 @@
+"""Training and writing the bundle that is served."""

@@ -1,0 +1,1 @@
+"""Adapting a bundle to another machine."""

@@ -1,0 +1,1 @@
+"""Fitting and judging classifiers of fused edges."""

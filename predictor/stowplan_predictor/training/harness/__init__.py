@@ -1,0 +1,1 @@
+"""Units of work that are kept: every system on every fold, resumable."""

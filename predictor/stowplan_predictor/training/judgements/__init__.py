@@ -1,0 +1,1 @@
+"""What held-out families show of every system: predictions, judgements part by part, and their scores."""

@@ -1,0 +1,1 @@
+"""Fitting latency models of kernels."""

@@ -1,0 +1,1 @@
+"""Neighbours and load: co-location and response fits."""

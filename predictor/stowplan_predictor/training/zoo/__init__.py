@@ -1,0 +1,1 @@
+"""Published networks: which ones, and how they become ONNX files."""
