@@ -1,8 +1,8 @@
 """Bindings: the one thing here that changes the cluster.
 
 A filter may be old when its pod is bound, and other pods may be on their way. So binding decides again, under a lock per node, against the view
-and the reservations, promises the place before anything waits, and only then writes. Everything worth knowing goes into the Binding's
-annotations, which the API server merges into the pod in the transaction that sets its node.
+and the reservations; looks whether the scheduler's Lease still names our pod; promises the place before anything else waits, and only then writes.
+Everything worth knowing goes into the Binding's annotations, which the API server merges into the pod in the transaction that sets its node.
 """
 
 import asyncio
@@ -60,10 +60,10 @@ class Binder:
             self._check_bound(record.node, node)
             return
         newcomer = lodgings.newcomer_of(record, self._view.service)
-        acceptance = await self._promise(newcomer, node)
+        acceptance = await self._promise(newcomer, node, f"{args.pod_namespace}/{args.pod_name}")
         await self._write(args, newcomer, acceptance)
 
-    async def _promise(self, newcomer: Newcomer, node: NodeName) -> Acceptance:
+    async def _promise(self, newcomer: Newcomer, node: NodeName, name: str) -> Acceptance:
         """Decides once more and promises the place, with nothing awaited between the two."""
         lock = self._locks.setdefault(node, asyncio.Lock())
         async with lock:
@@ -73,12 +73,14 @@ class Binder:
                 if signature is None:
                     raise PlaceLost(f"node {node} is not in the extender's view")
                 verdict = await self._judge.judge(newcomer, signature)
+                # After the last thing that may take long: between this look and the request stands nothing that waits.
+                await self._leadership.confirm()
                 self._view.settle()
                 if self._view.signature_without(node, newcomer.uid) != signature:
                     continue
                 if not isinstance(verdict, Acceptance):
                     raise PlaceLost(f"node {node} can no longer take the pod: {verdict.text}")
-                self._view.reservations.promise(node, newcomer.lodger)
+                self._view.reservations.promise(node, newcomer.lodger, name)
                 return verdict
             raise PlaceLost(f"node {node} changes faster than it can be judged")
 
@@ -86,6 +88,7 @@ class Binder:
         node = NodeName(args.node)
         try:
             await self._calls.bind(args, annotations(newcomer, acceptance))
+            self._view.reservations.written(newcomer.uid, node)
         except ApiRefused as error:
             if error.status == _CONFLICT or error.status >= _SERVER_ERROR:
                 await self._resolve(args, newcomer, error)
@@ -111,7 +114,8 @@ class Binder:
         if record.node != args.node:
             # It stands where an earlier attempt of ours, given up on, or somebody else put it; the watch may not have shown that yet.
             self._view.reservations.release(newcomer.uid, NodeName(args.node))
-            self._view.reservations.promise(record.node, newcomer.lodger)
+            self._view.reservations.promise(record.node, newcomer.lodger, record.name)
+        self._view.reservations.written(newcomer.uid, record.node)
         self._check_bound(record.node, NodeName(args.node))
         _log.info("the pod was bound although the answer said otherwise", extra={"pod": record.name, "node": args.node, "answer": str(error)})
 

@@ -1,5 +1,6 @@
 """The connection to the API server: requests and streams over aiohttp, credentials from elsewhere (`credentials`)."""
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -7,6 +8,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import aiohttp
+from aiohttp.connector import AddrInfoType
 from stowplan_fleet.errors import ManifestRefused
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.objects import StatusError
@@ -15,6 +17,9 @@ from stowplan_extender.errors import ApiRefused, ApiUnreachable
 
 # How much of an error's text is kept where it is no Status object: enough to tell a proxy's page from an API server's answer.
 _TEXT_MAX: Final = 256
+
+# Asked after 10 s of silence, every 5 s, given up after 4 without an answer (seconds, count), and what was sent unacknowledged for 30 s (milliseconds).
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 
@@ -41,7 +46,7 @@ class ApiConnection:
 
     async def __aenter__(self) -> Self:
         """Opens the pool. Watches hold a connection each, so there is no limit on their number."""
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls if self._tls is not None else True)
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._tls if self._tls is not None else True, socket_factory=_kept_alive)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
         return self
 
@@ -98,6 +103,18 @@ class ApiConnection:
             raise ApiUnreachable(f"{method} {path}: no answer in time") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ApiUnreachable(f"{method} {path}: {error}") from error
+
+
+def _kept_alive(address: AddrInfoType) -> socket.socket:
+    """A socket whose kernel asks a silent peer whether it is still there: a watch sends nothing for up to a minute, and would not notice otherwise."""
+    kind, transport, protocol, _, _ = address
+    made = socket.socket(kind, transport, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEP_ALIVE.items():
+        if hasattr(socket, option):  # not on every platform
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return made
 
 
 def _message(body: bytes) -> str:

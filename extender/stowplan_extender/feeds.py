@@ -52,6 +52,12 @@ class Feeds:
             for reflector in self._reflectors:
                 group.create_task(reflector.run(), name=f"reflect {reflector.name}")
 
+    def renew_pods(self) -> None:
+        """Begins the watch on pods anew: it does not show what is known to have happened."""
+        for reflector in self._reflectors:
+            if reflector.name == "pods":
+                reflector.renew()
+
     async def synced(self) -> None:
         """Returns once every collection was listed."""
         await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors))

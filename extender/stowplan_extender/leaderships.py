@@ -1,11 +1,15 @@
 """Leadership: only the extender beside the scheduler that holds the Lease may bind.
 
 This reads whom the Lease names, not whether its time is over: a holder that lost touch stops scheduling by itself (client-go, leaderelection),
-and until another takes the Lease nobody else binds. Between two looks at most `cache_s` pass, so two extenders may bind for that long after a
-change; the API server lets only one binding of a pod succeed either way.
+and until another takes the Lease nobody else binds. A binding is preceded by a look that began after its decision (`confirm`), so that two
+extenders may bind at once only while the first one's request is on its way. Whoever takes over therefore waits `takeover_s` before it binds:
+until then that request was carried out or given up on, and the watch has shown it.
 """
 
+import asyncio
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from stowplan_fleet.errors import ManifestRefused
@@ -14,13 +18,18 @@ from stowplan_fleet.manifests.decoding import Manifest
 
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.errors import ApiError, NotLeading
+from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
+
+_log = logging.getLogger(__name__)
 
 
 class LeaseSpec(Manifest, frozen=True):
     """The part of a Lease that is read."""
 
     holder_identity: str | None = None
+    lease_transitions: int = 0
+    """How often it went from one holder to another (client-go counts)."""
 
 
 class LeaseManifest(Manifest, frozen=True):
@@ -33,47 +42,115 @@ class Leadership(Protocol):
     """Says whether this process may bind."""
 
     async def check(self) -> None:
-        """Raises NotLeading where it may not."""
+        """Raises NotLeading where it may not, as far as a recent look tells."""
+
+    async def confirm(self) -> None:
+        """The same from a look that begins only now."""
+
+    async def follow(self) -> None:
+        """Looks from time to time, until cancelled."""
 
 
 class AlwaysLeading:
     """There is no leader election."""
 
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        if metrics is not None:
+            metrics.leading.set(1)
+
     async def check(self) -> None:
         """Always may."""
+
+    async def confirm(self) -> None:
+        """Always may."""
+
+    async def follow(self) -> None:
+        """There is nothing to look at."""
 
 
 class LeaseLeadership:
     """Asks the scheduler's Lease."""
 
-    def __init__(self, connection: ApiConnection, settings: LeaseSettings, timeout_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: ApiConnection, settings: LeaseSettings, timeout_s: float, clock: Callable[[], float], metrics: Metrics) -> None:
         """`clock` counts monotonic seconds."""
         self._connection = connection
         self._settings = settings
         self._timeout_s = timeout_s
         self._clock = clock
+        self._metrics = metrics
+        self._turn = asyncio.Lock()
+        self._begun = 0
+        self._ended = 0
         self._holder: str | None = None
+        self._problem = ""
         self._read_at_s: float | None = None
+        self._free_at_s: float | None = None
+        """From when on we may bind; None while another leads."""
 
     async def check(self) -> None:
         """Looks at the Lease, at most once every `cache_s`.
 
         Raises:
-            NotLeading: it names another pod, or it cannot be read.
+            NotLeading: it names another pod, named one until a moment ago, or cannot be read.
         """
         if self._read_at_s is None or self._clock() - self._read_at_s >= self._settings.cache_s:
-            self._holder = await self._read()
-            self._read_at_s = self._clock()
-        # client-go's identity of kube-scheduler is `<hostname>_<uuid>`; a pod's hostname is its name (cmd/kube-scheduler/app/options).
-        if self._holder is None or self._holder.rpartition("_")[0] != self._settings.pod_name:
-            raise NotLeading(f"the scheduler's Lease names {self._holder or 'nobody'}, not {self._settings.pod_name}: that one binds")
+            await self.confirm()
+        else:
+            self._judge()
 
-    async def _read(self) -> str | None:
+    async def confirm(self) -> None:
+        """Looks at the Lease anew; those who ask at the same time share a look that begins after each of them asked.
+
+        Raises:
+            NotLeading: as `check`.
+        """
+        wanted = self._begun + 1
+        async with self._turn:
+            if self._ended < wanted:
+                self._begun += 1
+                await self._look()
+                self._ended = self._begun
+        self._judge()
+
+    async def follow(self) -> None:
+        """Looks every `cache_s`, so that a takeover is noticed when it happens and not with the first binding after it."""
+        while True:
+            with suppress(NotLeading):
+                await self.check()
+            await asyncio.sleep(self._settings.cache_s)
+
+    def _judge(self) -> None:
+        settings = self._settings
+        if self._problem:
+            raise NotLeading(f"the scheduler's Lease {settings.namespace}/{settings.name} cannot be read: {self._problem}")
+        if self._free_at_s is None:
+            raise NotLeading(f"the scheduler's Lease names {self._holder or 'nobody'}, not {settings.pod_name}: that one binds")
+        if self._clock() < self._free_at_s:
+            raise NotLeading(f"{settings.pod_name} took the scheduler's Lease over only now: bindings of its former holder may still be under way")
+
+    async def _look(self) -> None:
         settings = self._settings
         path = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases/{settings.name}"
-        self._read_at_s = None
         try:
             body = await self._connection.request("GET", path, timeout_s=self._timeout_s)
-            return decoding.from_json(body, LeaseManifest, f"Lease {settings.namespace}/{settings.name}").spec.holder_identity or None
+            spec = decoding.from_json(body, LeaseManifest, f"Lease {settings.namespace}/{settings.name}").spec
         except (ApiError, ManifestRefused) as error:
-            raise NotLeading(f"the scheduler's Lease {settings.namespace}/{settings.name} cannot be read: {error}") from error
+            # A Lease that cannot be read may name anybody by now; who led before need not wait again once it can be read and still names us.
+            self._problem, self._read_at_s = str(error), None
+            self._metrics.leading.set(0)
+            return
+        self._problem, self._read_at_s = "", self._clock()
+        self._note(spec)
+
+    def _note(self, spec: LeaseSpec) -> None:
+        self._holder = spec.holder_identity or None
+        # client-go's identity of kube-scheduler is `<hostname>_<uuid>`; a pod's hostname is its name (cmd/kube-scheduler/app/options).
+        leads = self._holder is not None and self._holder.rpartition("_")[0] == self._settings.pod_name
+        if leads and self._free_at_s is None:
+            # Nobody ever held a Lease that never changed hands.
+            self._free_at_s = self._clock() + (self._settings.takeover_s if spec.lease_transitions else 0.0)
+            _log.info("leading", extra={"holder": self._holder, "transitions": spec.lease_transitions})
+        elif not leads and self._free_at_s is not None:
+            self._free_at_s = None
+            _log.warning("no longer leading", extra={"holder": self._holder or "nobody"})
+        self._metrics.leading.set(leads)

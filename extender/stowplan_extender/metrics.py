@@ -30,6 +30,10 @@ class Metrics:
         self.view_synced = gauge("view_synced", "Whether a resource was listed at all.", ["resource"])
         self.view_lists = counter("view_lists", "Lists and relists.", ["resource", "cause"])
         self.view_events = counter("view_events", "Watch events.", ["resource", "type"])
+        self.refusals = counter("refusals", "Requests of the scheduler that could not be answered, by what was missing.", ["verb", "cause"])
+        self.leading = gauge("leading", "Whether the scheduler's Lease names our pod; 1 where there is no leader election.")
+        self.overdue_promises = counter("overdue_promises", "Promises that no watch confirmed in time, by what the API server said of the pod.", ["found"])
+        self.devices_contested = gauge("devices_contested", "Devices that several ConfigMaps describe differently; the first one by name counts.")
         self.objects_refused = counter("objects_refused", "Objects that could not be read.", ["resource"])
 
     def text(self) -> bytes:

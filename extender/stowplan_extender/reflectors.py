@@ -1,7 +1,8 @@
 """Reflectors: keep a store like the API server's collection, by one list and an endless watch.
 
 list -> watch with bookmarks from the list's resource version -> on 410 (the version is too old) or an ERROR event list again, on anything else
-resume where it was; pauses between failures grow, with jitter, so that many clients do not return at once.
+resume where it was; pauses between failures grow, with jitter, so that many clients do not return at once. Whoever knows that a watch is behind
+begins it anew with a list (`renew`); the same happens every half hour, because a store cannot tell that an event never came.
 Does not guarantee that nothing is missed between two events of one object: only the latest state counts here, and stores are level-based.
 """
 
@@ -56,6 +57,14 @@ class _StreamBroken(ApiError):
     """The server itself gave up a watch for a reason of its own."""
 
 
+class _Renewed(ApiError):
+    """Somebody knows that the watch is behind, or it is time to look whether it is."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the watch is begun anew: {cause}")
+        self.cause = cause
+
+
 class Reflector:
     """One collection, mirrored into a store."""
 
@@ -94,11 +103,17 @@ class Reflector:
         self._selectors = dict(selectors or {})
         self._version = ""
         self._lost_at_s: float | None = clock()
+        self._listed_at_s = clock()
+        self._renewal = asyncio.Event()
 
     @property
     def staleness_s(self) -> float:
         """How long we have been out of touch; 0 while a watch is open."""
         return 0.0 if self._lost_at_s is None else self._clock() - self._lost_at_s
+
+    def renew(self) -> None:
+        """Begins the watch anew with a list: somebody knows that it is behind."""
+        self._renewal.set()
 
     async def run(self) -> None:
         """Mirrors until cancelled."""
@@ -110,8 +125,10 @@ class Reflector:
                 if not self._version:
                     self._metrics.view_lists.labels(self.name, cause).inc()
                     await self._list()
-                await self._watch()
+                await self._watch_until_renewed()
                 failures = 0
+            except _Renewed as error:
+                self._version, cause, failures = "", error.cause, 0
             except _TooOld as error:
                 _log.info("resource version is too old, listing again", extra={"resource": self.name, "error": str(error)})
                 self._version, cause = "", "gone"
@@ -156,8 +173,24 @@ class Reflector:
         self._store.retain(seen)
         self._store.settle()
         self._version = page.metadata.resource_version
-        self._lost_at_s = self._clock()
+        self._lost_at_s = self._listed_at_s = self._clock()
         self.synced.set()
+
+    async def _watch_until_renewed(self) -> None:
+        self._renewal.clear()
+        rest_s = max(0.0, self._listed_at_s + self._settings.relist_s - self._clock()) if self._settings.relist_s else None
+        watching = asyncio.create_task(self._watch())
+        renewing = asyncio.create_task(self._renewal.wait())
+        try:
+            done, _ = await asyncio.wait({watching, renewing}, timeout=rest_s, return_when=asyncio.FIRST_COMPLETED)
+            if watching in done:
+                await watching
+                return
+            raise _Renewed("behind" if done else "routine")
+        finally:
+            for task in (watching, renewing):
+                task.cancel()
+            await asyncio.gather(watching, renewing, return_exceptions=True)
 
     async def _watch(self) -> None:
         params = {

@@ -2,10 +2,12 @@
 
 Held by pod UID, because one pod may have promises on two nodes: where an answer of the API server was lost, the first binding may still
 come true while the scheduler already tries a second node. There are no locks here; whoever promises holds the node's lock (`bindings`).
+A promise in doubt ends with its time. One whose binding is known to be written does not: a watch that is silent must not make us forget what
+we did ourselves; whoever looks after promises (`upkeeps`) asks the API server what became of the pod.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stowplan_fleet.nodes import NodeName
 
@@ -15,7 +17,19 @@ from stowplan_extender.decision.occupancies import Lodger, PodUid
 @dataclass(frozen=True, slots=True)
 class _Promise:
     lodger: Lodger
-    until_s: float
+    name: str
+    made_s: float
+    written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A promise that should have been confirmed by now."""
+
+    uid: PodUid
+    name: str
+    """`namespace/name` of the pod."""
+    node: NodeName
 
 
 class Reservations:
@@ -39,11 +53,23 @@ class Reservations:
         """How many promises there are."""
         return sum(len(promises) for promises in self._nodes.values())
 
-    def promise(self, node: NodeName, lodger: Lodger) -> None:
-        """Promises a place; promising it again starts its time anew."""
-        self._nodes.setdefault(node, {})[lodger.uid] = _Promise(lodger, self._clock() + self._limit_s)
+    def promise(self, node: NodeName, lodger: Lodger, name: str = "") -> None:
+        """Promises a place to a pod, `namespace/name`; promising it again starts its time anew."""
+        self._nodes.setdefault(node, {})[lodger.uid] = _Promise(lodger, name, self._clock())
         self._uids.setdefault(lodger.uid, set()).add(node)
         self._changed(node)
+
+    def written(self, uid: PodUid, node: NodeName) -> None:
+        """The pod is known to be bound there: its promise holds until somebody releases it."""
+        promise = self._nodes.get(node, {}).get(uid)
+        if promise is not None:
+            self._nodes[node][uid] = replace(promise, written=True)
+
+    def overdue(self, after_s: float) -> tuple[Overdue, ...]:
+        """Promises made more than so many seconds ago, of pods whose names are known."""
+        until = self._clock() - after_s
+        entries = ((uid, node, promise) for node, promises in self._nodes.items() for uid, promise in promises.items())
+        return tuple(Overdue(uid, promise.name, node) for uid, node, promise in entries if promise.made_s <= until and promise.name)
 
     def on(self, node: NodeName) -> tuple[Lodger, ...]:
         """To whom places on a node are promised."""
@@ -65,9 +91,10 @@ class Reservations:
             del self._uids[uid]
 
     def expire(self) -> tuple[PodUid, ...]:
-        """Takes back the promises whose time is over; whose they were."""
-        now = self._clock()
-        over = [(uid, node) for node, promises in self._nodes.items() for uid, promise in promises.items() if promise.until_s <= now]
+        """Takes back the promises in doubt whose time is over; whose they were."""
+        until = self._clock() - self._limit_s
+        entries = ((uid, node, promise) for node, promises in self._nodes.items() for uid, promise in promises.items())
+        over = [(uid, node) for uid, node, promise in entries if promise.made_s <= until and not (promise.written and promise.name)]
         for uid, node in over:
             self.release(uid, node)
         return tuple(uid for uid, _ in over)

@@ -83,7 +83,7 @@ def _handler(
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         started = time.perf_counter()
-        outcome, body = await _attempt(verb, request, answer, failed)
+        outcome, body = await _attempt(verb, request, answer, failed, metrics)
         metrics.request_seconds.labels(verb, outcome).observe(time.perf_counter() - started)
         if verb == "bind":
             metrics.bindings.labels(outcome).inc()
@@ -92,14 +92,17 @@ def _handler(
     return handle
 
 
-async def _attempt(verb: str, request: web.Request, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes]) -> tuple[str, bytes]:
+async def _attempt(
+    verb: str, request: web.Request, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes], metrics: Metrics
+) -> tuple[str, bytes]:
     try:
         return "ok", await answer(await request.read())
     except web.HTTPRequestEntityTooLarge as error:
         return "refused", failed(f"the request is too large: {error.text}; raise serving.body_bytes_max")
     except (ExtenderError, FleetError) as error:
         outcome = "refused" if isinstance(error, (PodRefused, RequestRefused)) else "retry" if isinstance(error, NotYet) else "error"
-        _log.warning("cannot answer", extra={"verb": verb, "outcome": outcome, "error": str(error)})
+        metrics.refusals.labels(verb, type(error).__name__).inc()
+        _log.warning("cannot answer", extra={"verb": verb, "outcome": outcome, "cause": type(error).__name__, "error": str(error)})
         return outcome, failed(str(error))
     except Exception as error:  # noqa: BLE001 - the one place where a bug meets the scheduler
         # A bug of ours must not read as "no node fits": the scheduler shall see an error, and the log shall say which.

@@ -37,8 +37,11 @@ class ApiSettings:
     """Objects in one page of a list, as client-go's."""
     watch_s: float = 240.0
     """How long a watch is asked to last; the server ends it then, and it resumes where it was."""
-    idle_s: float = 120.0
-    """Silence after which a watch counts as dead. The API server sends a bookmark about once a minute, so this is two missed ones."""
+    idle_s: float = 90.0
+    """Silence after which a watch counts as dead. The API server sends a bookmark about once a minute. A connection whose other end is gone is
+    noticed earlier (TCP keep-alive, half a minute), and so is a watch that does not show our own bindings (placement.confirm_s)."""
+    relist_s: float = 1800.0
+    """Every so often a collection is listed anew, so that whatever swallowed an event on the way does no lasting harm; 0: never."""
     backoff_s: float = 0.5
     """Pause before the first retry; doubles up to `backoff_max_s`, each with full jitter."""
     backoff_max_s: float = 15.0
@@ -74,7 +77,10 @@ class PlacementSettings:
     """How many nodes the filter returns at most, best first; 0: all. Fewer make the scheduler's own scoring cheaper, and leave its soft
     preferences (spreading, image locality) less to choose from."""
     reservation_s: float = 60.0
-    """How long a promise holds when nothing more is heard of the pod; longer than a binding's timeout plus a watch's delay."""
+    """How long a promise holds when nothing more is heard of the pod; longer than a binding's timeout plus a watch's delay. One whose binding
+    was written holds until the pod is seen bound or gone."""
+    confirm_s: float = 5.0
+    """A promise that the watch has not confirmed after so long is looked up at the API server; a watch that is behind is begun anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,10 @@ class LeaseSettings:
     pod_name: str = ""
     """Our own pod; kube-scheduler's identity begins with it."""
     cache_s: float = 1.0
-    """How long a look at the Lease is good for."""
+    """How long a look at the Lease is good for where nothing is written; before a binding it is looked at anew."""
+    takeover_s: float = 2.0
+    """After the Lease came from another pod: how long no binding is made, so that those of the former holder have ended and were seen. Longer
+    than api.binding_timeout_s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,8 @@ class ExtenderSettings:
         """
         if self.lease.name and not (self.lease.namespace and self.lease.pod_name):
             raise SettingsRefused("lease: with a name, namespace and pod_name are needed too")
+        if self.lease.name and self.lease.takeover_s <= self.api.binding_timeout_s:
+            raise SettingsRefused("lease: takeover_s must be longer than api.binding_timeout_s: a binding of the former holder may take that long")
         if self.predictor.keep_s < self.predictor.reuse_s:
             raise SettingsRefused("predictor: keep_s is shorter than reuse_s; the last known answer must outlive the fresh one")
         if self.placement.best_k < 0:

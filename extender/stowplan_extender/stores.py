@@ -161,6 +161,7 @@ class DeviceStore(_Base):
         """`changed` is called with each device that is no longer what it was."""
         super().__init__(view, metrics)
         self._changed = changed
+        self._contested: frozenset[DeviceName] = frozenset()
 
     def put(self, item: msgspec.Raw) -> Hashable:
         """A ConfigMap appeared or changed; a descriptor in it that cannot be read leaves the others as they are."""
@@ -188,5 +189,10 @@ class DeviceStore(_Base):
             self._tell(self._view.drop_devices(source))
 
     def _tell(self, devices: frozenset[DeviceName]) -> None:
+        contested = self._view.contested
+        if contested != self._contested:
+            _log.warning("several ConfigMaps describe a device differently; the first one by name counts", extra={"devices": sorted(contested)})
+            self._contested = contested
+            self._metrics.devices_contested.set(len(contested))
         for name in sorted(devices):
             self._changed(name)

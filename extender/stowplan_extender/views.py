@@ -33,6 +33,9 @@ class ClusterView:
         self._of_service: dict[ServiceName, set[PodUid]] = {}
         self._services: dict[ServiceName, Service] = {}
         self._described: dict[str, Mapping[DeviceName, Device]] = {}
+        self._devices: dict[DeviceName, Device] = {}
+        self._contested: frozenset[DeviceName] = frozenset()
+        self._gpu_nodes: dict[DeviceName, set[NodeName]] = {}
         self._changed: set[NodeName] = set()
 
     # Reading
@@ -55,10 +58,14 @@ class ClusterView:
 
     def device(self, name: DeviceName) -> Device | None:
         """A device by name: a descriptor, or else what a node's labels say of its GPU; None where nobody describes it."""
-        for devices in self._described.values():
-            if name in devices:
-                return devices[name]
-        return next((gpu for inventory in self._inventories.values() for gpu in inventory.gpus if gpu.name == name), None)
+        found = self._devices.get(name)
+        if found is not None:
+            return found
+        holders = self._gpu_nodes.get(name)
+        if not holders:
+            return None
+        # Of nodes whose labels disagree the first one by name counts, whatever order they were seen in: the same cluster, the same answer.
+        return next(gpu for gpu in self._inventories[min(holders)].gpus if gpu.name == name)
 
     def state(self, name: NodeName) -> NodeState | None:
         """A node with everyone on it, bound or promised; None for a node that is not known."""
@@ -108,11 +115,15 @@ class ClusterView:
     def put_node(self, inventory: NodeInventory) -> None:
         """A node appeared or changed."""
         if self._inventories.get(inventory.name) != inventory:
+            self._forget_gpus(inventory.name)
             self._inventories[inventory.name] = inventory
+            for gpu in inventory.gpus:
+                self._gpu_nodes.setdefault(gpu.name, set()).add(inventory.name)
             self._mark(inventory.name)
 
     def drop_node(self, name: NodeName) -> None:
         """A node is gone; pods that were on it stay known until they are reported gone."""
+        self._forget_gpus(name)
         if self._inventories.pop(name, None):
             self._mark(name)
 
@@ -149,13 +160,32 @@ class ClusterView:
 
     def put_devices(self, source: str, devices: Mapping[DeviceName, Device]) -> frozenset[DeviceName]:
         """A ConfigMap of descriptors appeared or changed; names of the devices that are not what they were."""
-        before = self._described.get(source, {})
         self._described[source] = devices
-        return frozenset(name for name in before.keys() | devices.keys() if before.get(name) != devices.get(name))
+        return self._merge()
 
     def drop_devices(self, source: str) -> frozenset[DeviceName]:
-        """A ConfigMap of descriptors is gone; names of the devices nobody describes there any more."""
-        return frozenset(self._described.pop(source, {}))
+        """A ConfigMap of descriptors is gone; names of the devices that are not what they were."""
+        self._described.pop(source, None)
+        return self._merge()
+
+    @property
+    def contested(self) -> frozenset[DeviceName]:
+        """Devices that several ConfigMaps describe differently: the first one by (namespace, name) counts, here as for the operator."""
+        return self._contested
+
+    def _merge(self) -> frozenset[DeviceName]:
+        before, merged, contested = self._devices, dict[DeviceName, Device](), set[DeviceName]()
+        for source in sorted(self._described, key=lambda name: name.split("/")):
+            for name, device in self._described[source].items():
+                if merged.setdefault(name, device) != device:
+                    contested.add(name)
+        self._devices, self._contested = merged, frozenset(contested)
+        return frozenset(name for name in before.keys() | merged.keys() if before.get(name) != merged.get(name))
+
+    def _forget_gpus(self, name: NodeName) -> None:
+        before = self._inventories.get(name)
+        for gpu in before.gpus if before is not None else ():
+            self._gpu_nodes[gpu.name].discard(name)
 
     def known_nodes(self) -> Iterable[NodeName]:
         """Names of all nodes."""

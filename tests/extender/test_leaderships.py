@@ -1,9 +1,12 @@
 """Only the extender beside the Lease's holder binds."""
 
+import asyncio
+
 import pytest
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.errors import NotLeading
 from stowplan_extender.leaderships import LeaseLeadership
+from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
 from support.fake_apiservers import FakeApiServer
 from support.quays import Quay
@@ -16,7 +19,7 @@ async def test_follows_the_lease_within_a_second() -> None:
     """The holder may bind; once the Lease names another pod it may not, after at most `cache_s`; and a Lease that cannot be read lets nobody bind."""
     server, clock = FakeApiServer(), HandClock()
     async with server.serving() as url, ApiConnection(url) as connection:
-        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock)
+        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, Metrics())
         with pytest.raises(NotLeading, match="cannot be read"):
             await leadership.check()
         server.leases["stowplan"] = "scheduler-a_0f9a"
@@ -36,17 +39,69 @@ async def test_other_names_do_not_pass(holder: str) -> None:
     server.leases["stowplan"] = holder
     async with server.serving() as url, ApiConnection(url) as connection:
         with pytest.raises(NotLeading):
-            await LeaseLeadership(connection, SETTINGS, 5.0, HandClock()).check()
+            await LeaseLeadership(connection, SETTINGS, 5.0, HandClock(), Metrics()).check()
 
 
-async def test_who_does_not_lead_promises_nothing() -> None:
-    """A bind refused for want of the Lease neither writes nor promises."""
+async def test_a_binding_looks_anew_and_those_who_ask_together_share_a_look() -> None:
+    """What was seen a moment ago is not enough to bind; ten who ask at once cost two looks at most, each begun after somebody asked."""
+    server = FakeApiServer()
+    server.leases["stowplan"] = "scheduler-a_0f9a"
+    async with server.serving() as url, ApiConnection(url) as connection:
+        leadership = LeaseLeadership(connection, SETTINGS, 5.0, HandClock(), Metrics())
+        await leadership.check()
+        server.leases["stowplan"] = "scheduler-b_77aa"
+        await leadership.check()
+        with pytest.raises(NotLeading, match="names scheduler-b_77aa"):
+            await leadership.confirm()
+        server.leases["stowplan"] = "scheduler-a_0f9a"
+        before = len(server.requests)
+        await asyncio.gather(*(leadership.confirm() for _ in range(10)))
+        assert len(server.requests) - before <= 2
 
-    class Never:
-        async def check(self) -> None:
+
+async def test_who_takes_over_waits_for_the_former_holder_to_end() -> None:
+    """A Lease that came from another pod lets nobody bind for `takeover_s`; losing it ends leading at once; one that never changed hands costs no wait."""
+    server, clock, metrics = FakeApiServer(), HandClock(), Metrics()
+    server.leases["stowplan"] = "scheduler-b_77aa"
+    async with server.serving() as url, ApiConnection(url) as connection:
+        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, metrics)
+        with pytest.raises(NotLeading, match="names scheduler-b_77aa"):
+            await leadership.confirm()
+        server.leases["stowplan"], server.transitions = "scheduler-a_0f9a", 1
+        with pytest.raises(NotLeading, match="only now"):
+            await leadership.confirm()
+        clock.now = SETTINGS.takeover_s
+        await leadership.confirm()
+        assert metrics.leading._value.get() == 1
+        server.leases["stowplan"] = "scheduler-b_77ab"
+        with pytest.raises(NotLeading):
+            await leadership.confirm()
+        assert metrics.leading._value.get() == 0
+
+
+class Never:
+    """Somebody else leads, which only a look at the moment of writing shows."""
+
+    def __init__(self, *, early: bool) -> None:
+        self.early = early
+
+    async def check(self) -> None:
+        """Refuses at once, or was not told yet."""
+        if self.early:
             raise NotLeading("the Lease names another")
 
-    quay = Quay(Never(), ant=10.0)
+    async def confirm(self) -> None:
+        """Refuses."""
+        raise NotLeading("the Lease names another")
+
+    async def follow(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_who_does_not_lead_promises_nothing(*, early: bool) -> None:
+    """A bind refused for want of the Lease, before the decision or after it, neither writes nor promises."""
+    quay = Quay(Never(early=early), ant=10.0)
     quay.service("ant")
     quay.node("one")
     quay.pod("p", "ant")
@@ -54,3 +109,21 @@ async def test_who_does_not_lead_promises_nothing() -> None:
         await quay.bind("p", "one")
     assert not quay.calls.written
     assert quay.left("one") == 4000
+
+
+async def test_the_lease_is_looked_at_after_the_decision_under_the_lock() -> None:
+    """Between the last look at the Lease and the request to bind nothing is awaited: the look comes after the predictor's answer, and the lock is held."""
+    seen: list[str] = []
+
+    class Watched(Never):
+        async def confirm(self) -> None:
+            lock = next(iter(quay.binder._locks.values()))
+            seen.append(f"lease, locked {lock.locked()}, asked {quay.toy.calls}, written {len(quay.calls.written)}")
+
+    quay = Quay(Watched(early=False), ant=10.0)
+    quay.service("ant")
+    quay.node("one")
+    quay.pod("p", "ant")
+    await quay.bind("p", "one")
+    assert seen == ["lease, locked True, asked 1, written 0"]
+    assert len(quay.calls.written) == 1

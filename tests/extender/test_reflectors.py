@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -221,3 +222,20 @@ async def test_pauses_grow_up_to_a_limit(looptime: object, monkeypatch: pytest.M
     pauses = [round(after - before, 2) for before, after in zip(connection.asked_at, connection.asked_at[1:], strict=False)]
     assert pauses[:6] == [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
     assert reflector.staleness_s == pytest.approx(20, abs=0.1)
+
+
+async def test_a_watch_that_swallows_an_event_is_healed_by_a_list() -> None:
+    """An object that went without a word is dropped when somebody says that the watch is behind, and by the list of every so often."""
+    server = FakeApiServer()
+    for name in ("a", "b", "c"):
+        server.put(PATH, thing(name))
+    async with mirror(server) as (store, reflector, metrics):
+        server.collections[PATH].pop("a")
+        reflector.renew()
+        await store.until(lambda: "a" not in store.items)
+        assert metrics.view_lists.labels("nodes", "behind")._value.get() == 1
+    async with mirror(server, replace(QUICK, relist_s=0.05)) as (store, reflector, metrics):
+        server.collections[PATH].pop("b")
+        await store.until(lambda: "b" not in store.items)
+        assert metrics.view_lists.labels("nodes", "routine")._value.get() >= 1
+        assert reflector.staleness_s < 1

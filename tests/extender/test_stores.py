@@ -42,9 +42,9 @@ def test_a_node_whose_inventory_is_refused_touches_no_other(monkeypatch: pytest.
 @pytest.mark.parametrize("depth", [3_000, 9_900])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_an_object_as_deep_as_an_api_server_stores_touches_no_other(depth: int, opening: str, closing: str) -> None:
-    """A list and an event with an InferenceService of thousands of levels are read, the neighbours with them; the process neither raises nor dies."""
+    """A list and an event with an InferenceService of thousands of levels are read, neighbours too, in any thread; the process neither raises nor dies."""
     code = """
-        import json, sys
+        import json, sys, threading
         from stowplan_extender import depths
         from stowplan_extender.metrics import Metrics
         from stowplan_extender.stores import ServiceStore
@@ -65,6 +65,9 @@ def test_an_object_as_deep_as_an_api_server_stores_touches_no_other(depth: int, 
         for item in decoding.from_json(page.encode(), ListEnvelope).items:
             store.put(item)
         store.put(decoding.from_json(('{"type":"MODIFIED","object":' + text + "}").encode(), WatchEnvelope).object)
+        in_a_thread = threading.Thread(target=lambda: store.put(decoding.from_json(page.encode(), ListEnvelope).items[0]))
+        in_a_thread.start()
+        in_a_thread.join()
         print(*sorted(view.known_services()))
     """
     done = subprocess.run(

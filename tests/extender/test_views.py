@@ -1,5 +1,7 @@
 """The cluster view: whatever the order of events, each node's signature is the one its state has."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import ServiceName
 from support.harbours import lodger, node_json, pod_json, service, service_json
+from support.quays import TOY_DEVICE
 from support.virtual_clocks import HandClock
 
 
@@ -213,3 +216,17 @@ def test_a_label_alone_makes_no_resident(lacks: str) -> None:
     state = view.state(NodeName("a"))
     assert state is not None
     assert [(item.tenancy, item.requests.cpu_millicores) for item in state.lodgers] == [(None, 1000)]
+
+
+@pytest.mark.parametrize("order", [("a/one", "a/two"), ("a/two", "a/one")])
+def test_of_two_descriptions_of_one_device_the_first_by_name_counts(order: tuple[str, str]) -> None:
+    """Whatever order they were seen in, as the operator chooses; the device is said to be contested, and the other one counts once the first is gone."""
+    view = a_view()
+    slower = replace(TOY_DEVICE, cores=2)
+    for source in order:
+        view.put_devices(source, {TOY_DEVICE.name: TOY_DEVICE if source == "a/one" else slower})
+    assert view.device(TOY_DEVICE.name) == TOY_DEVICE
+    assert view.contested == {TOY_DEVICE.name}
+    assert view.drop_devices("a/one") == {TOY_DEVICE.name}
+    assert view.device(TOY_DEVICE.name) == slower
+    assert view.contested == frozenset()
