@@ -183,6 +183,7 @@ def question_to_message(value: Question) -> pb.Question:
         subject=occupant_to_message(value.subject),
         tenants=[_tenant_to_message(tenant) for tenant in value.tenants],
         percentile=value.percentile,
+        tenants_at_once=value.tenants_at_once or 0,
     )
 
 
@@ -194,12 +195,15 @@ def question_from_message(message: pb.Question) -> Question:
     """
     if not 1 <= message.percentile <= 99:
         raise MessageRefused(f"question.percentile: {message.percentile} is not between 1 and 99")
+    if message.tenants_at_once < 0:
+        raise MessageRefused(f"question.tenants_at_once: {message.tenants_at_once} is below zero")
     if not message.HasField("subject"):
         raise MessageRefused("question.subject is missing")
     return Question(
         subject=occupant_from_message(message.subject),
         tenants=tuple(_tenant_from_message(tenant) for tenant in message.tenants),
         percentile=message.percentile,
+        tenants_at_once=message.tenants_at_once or None,
     )
 
 

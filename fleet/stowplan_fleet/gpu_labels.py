@@ -1,8 +1,8 @@
 """GPU slices of a node, from resource names and GPU-feature-discovery's labels.
 
 Sources: NVIDIA k8s-device-plugin v0.20.0, docs/gpu-feature-discovery/README.md and internal/lm (labels), README "Shared access to GPUs" (resource
-names, `.shared`, `-SHARED`). In short: the product label is the GPU's name with blanks as dashes, then `-MIG-<profile>` for a MIG instance, then `-SHARED`
-where a shared resource keeps its name; `replicas` tells how many ways one is shared; labels describe one GPU model per node.
+names, `.shared`). In short: product labels are read by `gpu_products`; `replicas` tells how many ways one GPU is shared; labels describe one GPU
+model per node.
 Whatever is missing or contradicts itself becomes a problem and no offer.
 """
 
@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from stowplan_fleet import keys, slices
+from stowplan_fleet import gpu_products, keys, slices
 from stowplan_fleet.devices import GpuDevice, GpuInstance
 from stowplan_fleet.errors import SliceNameRefused, ValueRefused
+from stowplan_fleet.gpu_products import Product
 from stowplan_fleet.offers import ResourceName, SliceOffer
 from stowplan_fleet.slices import DeviceName, Slice, SliceClass, SliceKind
 
 _MIB: Final = 1 << 20
-_SHARED_SUFFIX: Final = "-SHARED"
-_MIG_IN_PRODUCT: Final = re.compile(r"(?P<parent>.+)-MIG-(?P<profile>[0-9]{1,2}g\.[0-9]{1,4}gb)(?P<suffix>[a-z.+-]*)")
 _VGPU: Final = "nvidia.com/vgpu.present"
 
 
@@ -72,33 +71,49 @@ def _offer(resource: str, count: int, labels: Mapping[str, str], amounts: Mappin
         raise _Unclear(f"label {keys.GPU_PRODUCT} is missing; does GPU-feature-discovery run on this node?")
     if product.endswith("-MIG-INVALID"):
         raise _Unclear("the node's MIG layout is invalid for strategy single (MIG on some GPUs only, empty, or of several profiles)")
-    other = keys.GPU_SHARED_RESOURCE if resource == keys.GPU_RESOURCE else keys.GPU_RESOURCE
-    if amounts.get(other, 0) > 0:
-        raise _Unclear(f"the node advertises {other} too, and the device plugin shares all GPUs of a node or none; one of the two is stale")
-    base, shared_suffix = (product.removesuffix(_SHARED_SUFFIX), True) if product.endswith(_SHARED_SUFFIX) else (product, False)
-    is_shared = resource == keys.GPU_SHARED_RESOURCE or shared_suffix
-    instance = _MIG_IN_PRODUCT.fullmatch(base)
-    if instance:
+    read = gpu_products.read(product)
+    beside = _shared_beside_whole(labels, amounts)
+    is_shared = resource == keys.GPU_SHARED_RESOURCE or read.is_shared
+    if read.profile is not None:
         if is_shared or _replicas(labels, keys.GPU_RESOURCE) > 1:
             raise _Unclear("MIG instances shared by time slicing have no slice class")
-        return _mig_offer(resource, count, instance, labels, keys.GPU_RESOURCE)
-    share = _shared_slice(labels) if is_shared else _full_slice(labels)
-    _check_count(count, labels)
+        _check_count(count, labels, keys.GPU_RESOURCE)
+        return _mig_offer(resource, count, read, labels, keys.GPU_RESOURCE)
+    share = _shared_slice(labels) if is_shared else _full_slice(labels, beside=beside)
+    if not beside:
+        _check_count(count, labels, keys.GPU_RESOURCE)
     memory = _number(labels, keys.GPU_MEMORY_MIB)
     return SliceOffer(
-        slice_class=SliceClass(_device(base), share),
+        slice_class=SliceClass(_device(read.gpu), share),
         resource=ResourceName(resource),
         count=count,
+        replicas=_replicas(labels, keys.GPU_RESOURCE) if is_shared else 1,
         multiprocessors=_number(labels, keys.GPU_MULTIPROCESSORS) if share.kind is SliceKind.FULL else None,
         memory_bytes=memory * _MIB if memory and share.kind is SliceKind.FULL else None,
     )
 
 
-def _full_slice(labels: Mapping[str, str]) -> Slice:
+def _shared_beside_whole(labels: Mapping[str, str], amounts: Mapping[str, int]) -> bool:
+    """Whether some of the node's GPUs are shared and the others whole (a device plugin that was told which to share); their numbers must come out."""
+    whole, shared = amounts.get(keys.GPU_RESOURCE, 0), amounts.get(keys.GPU_SHARED_RESOURCE, 0)
+    if whole <= 0 or shared <= 0:
+        return False
+    count, replicas = _number(labels, keys.GPU_COUNT), _replicas(labels, keys.GPU_RESOURCE)
+    if replicas < 2 or count is None or whole * replicas + shared != count * replicas:
+        raise _Unclear(
+            f"the node advertises {whole} of {keys.GPU_RESOURCE} beside {shared} of {keys.GPU_SHARED_RESOURCE}, which its labels {keys.GPU_COUNT} and "
+            f"{keys.GPU_REPLICAS} do not account for; one of the two is stale"
+        )
+    return True
+
+
+def _full_slice(labels: Mapping[str, str], *, beside: bool) -> Slice:
     strategy = labels.get(keys.GPU_SHARING, "none")
-    # 0 marks the parents of MIG instances: a whole GPU beside them is not shared.
+    # 0 marks the parents of MIG instances: a whole GPU beside them is not shared. Beside shared GPUs the labels speak of those.
+    if beside:
+        return Slice(SliceKind.FULL)
     if strategy != "none" or _replicas(labels, keys.GPU_RESOURCE) > 1:
-        raise _Unclear(f"labels say the GPUs are shared ({strategy}), the product does not end in {_SHARED_SUFFIX}; one of the two is stale")
+        raise _Unclear(f"labels say the GPUs are shared ({strategy}), the product does not end in {gpu_products.SHARED_SUFFIX}; one of the two is stale")
     return Slice(SliceKind.FULL)
 
 
@@ -116,36 +131,28 @@ def _shared_slice(labels: Mapping[str, str]) -> Slice:
 
 
 def _mig_mixed(resource: str, count: int, labels: Mapping[str, str]) -> SliceOffer:
-    if resource.endswith(".shared") or labels.get(f"{resource}.product", "").endswith(_SHARED_SUFFIX) or _replicas(labels, resource) > 1:
-        raise _Unclear("MIG instances shared by time slicing have no slice class")
     profile = resource.removeprefix(keys.MIG_RESOURCE_PREFIX)
-    product = labels.get(f"{resource}.product", "")
-    instance = _MIG_IN_PRODUCT.fullmatch(product or f"{labels.get(keys.GPU_PRODUCT, '')}-MIG-{profile}")
-    if instance is None:
-        raise _Unclear(f"label {resource}.product is {product or 'missing'!r}, and so the GPU is not known; does GPU-feature-discovery run on this node?")
-    if _profile(instance) != slices.parse_slice(f"mig-{profile}").profile:
-        raise _Unclear(f"label {resource}.product names another profile: {product!r}")
-    return _mig_offer(resource, count, instance, labels, resource)
+    text = labels.get(f"{resource}.product", "")
+    read = gpu_products.read(text or f"{labels.get(keys.GPU_PRODUCT, '')}-MIG-{profile}", labels.get(keys.GPU_PRODUCT, ""))
+    if resource.endswith(".shared") or read.is_shared or _replicas(labels, resource) > 1:
+        raise _Unclear("MIG instances shared by time slicing have no slice class")
+    if read.profile is None or not read.gpu:
+        raise _Unclear(f"label {resource}.product is {text or 'missing'!r}, and so the GPU is not known; does GPU-feature-discovery run on this node?")
+    if read.profile != slices.parse_slice(f"mig-{profile}").profile:
+        raise _Unclear(f"label {resource}.product names another profile: {text!r}")
+    _check_count(count, labels, resource)
+    return _mig_offer(resource, count, read, labels, resource)
 
 
-def _mig_offer(resource: str, count: int, instance: re.Match[str], labels: Mapping[str, str], prefix: str) -> SliceOffer:
+def _mig_offer(resource: str, count: int, read: Product, labels: Mapping[str, str], prefix: str) -> SliceOffer:
     memory = _number(labels, f"{prefix}.memory")
-    own_labels = prefix != keys.GPU_RESOURCE or _MIG_IN_PRODUCT.fullmatch(labels.get(keys.GPU_PRODUCT, "")) is not None
     return SliceOffer(
-        slice_class=SliceClass(_device(instance["parent"]), slices.parse_slice(f"mig-{_profile(instance)}")),
+        slice_class=SliceClass(_device(read.gpu), slices.parse_slice(f"mig-{read.profile}")),
         resource=ResourceName(resource),
         count=count,
-        multiprocessors=_number(labels, f"{prefix}.multiprocessors") if own_labels else None,
-        memory_bytes=memory * _MIB if memory and own_labels else None,
+        multiprocessors=_number(labels, f"{prefix}.multiprocessors"),
+        memory_bytes=memory * _MIB if memory else None,
     )
-
-
-def _profile(instance: re.Match[str]) -> str:
-    # Labels cannot hold `+`, so `1g.10gb+me` reads `1g.10gbme` there and `1g.10gb.me` in a resource's name.
-    suffix = instance["suffix"]
-    if suffix and suffix[0] not in ".-":
-        suffix = "." + suffix.removeprefix("+")
-    return instance["profile"] + suffix
 
 
 def _devices(offers: list[SliceOffer], labels: Mapping[str, str], problems: list[str]) -> Iterator[GpuDevice]:
@@ -157,7 +164,7 @@ def _devices(offers: list[SliceOffer], labels: Mapping[str, str], problems: list
             problems.append(f"a size of the GPU stays unknown: {error}")
             return None
 
-    product = labels.get(keys.GPU_PRODUCT, "").removesuffix(_SHARED_SUFFIX)
+    product = labels.get(keys.GPU_PRODUCT, "").removesuffix(gpu_products.SHARED_SUFFIX)
     for name in sorted({offer.slice_class.device for offer in offers}):
         # With strategy single the labels describe an instance, and another model's labels describe another GPU.
         described = name == product
@@ -177,11 +184,14 @@ def _device(product: str) -> DeviceName:
     return DeviceName(product)
 
 
-def _check_count(count: int, labels: Mapping[str, str]) -> None:
-    gpus = _number(labels, keys.GPU_COUNT)
-    most = (gpus or 0) * max(1, _replicas(labels, keys.GPU_RESOURCE))
-    if gpus is not None and count > most:
-        raise _Unclear(f"labels {keys.GPU_COUNT} and {keys.GPU_REPLICAS} account for {most} only; one of the two is stale")
+def _check_count(count: int, labels: Mapping[str, str], prefix: str) -> None:
+    found = _number(labels, f"{prefix}.count")
+    most = (found or 0) * max(1, _replicas(labels, prefix))
+    if found is not None and count > most:
+        raise _Unclear(
+            f"labels {prefix}.count and {prefix}.replicas account for {most} only; they are stale, or the node has GPUs of two models, which its labels cannot "
+            "tell apart"
+        )
 
 
 def _replicas(labels: Mapping[str, str], prefix: str) -> int:

@@ -18,6 +18,8 @@ class SliceOffer:
     """What a pod requests to get one."""
     count: int
     """How many the node has in all, taken or not."""
+    replicas: int = 1
+    """How many of them each GPU is shared among; 1 where nobody shares it."""
     multiprocessors: int | None = None
     """Of one slice; None where the node does not say."""
     memory_bytes: int | None = None

@@ -38,6 +38,9 @@ class Question:
     """Everyone else on the same device, in a canonical order (`canonical_tenants`)."""
     percentile: int = 95
     """Over requests."""
+    tenants_at_once: int | None = None
+    """How many of the tenants at most can be on the subject's device; None: all of them. Set where a node has several shared GPUs: the kubelet picks the
+    GPU, nobody knows which before the pod runs, and the answer shall hold for the worst choice."""
 
 
 def occupant(service: Service, slice_class: SliceClass, replicas: int | None = None) -> Occupant:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from stowplan_fleet.answers import UnknownReason
 from stowplan_fleet.services import ServiceName
-from stowplan_fleet.slices import DeviceName, SliceClass
+from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
 
 
 class ConditionType(StrEnum):
@@ -59,12 +59,14 @@ class ConditionReason(StrEnum):
     """Nothing can be said before the model is analysed."""
     NAME_TAKEN = "NameTaken"
     """A Deployment of the service's name belongs to somebody else; it is left alone."""
+    FOREIGN_EDITS = "ForeignEdits"
+    """Somebody else keeps changing the Deployment; after a few times of putting it right it is left as it is for some minutes."""
     ALL_REPLICAS_BOUND = "AllReplicasBound"
     """Every replica has a node."""
     WAITING_FOR_PLACEMENT = "WaitingForPlacement"
     """A replica has no node yet; the message repeats the scheduler's words."""
     NO_SPARE_SLICE = "NoSpareSlice"
-    """No rung of the ladder finds room: every slice that would do is taken."""
+    """Every slice that would do is taken: no rung of the ladder finds room, or a change waits for a slice while the former pods serve on."""
     ALL_REPLICAS_READY = "AllReplicasReady"
     """Every replica is ready."""
     REPLICAS_NOT_READY = "ReplicasNotReady"
@@ -110,12 +112,17 @@ def too_slow_alone(slice_class: SliceClass, percentile: int, upper_ms: float, sl
 
 def too_slow_beside_tenants(slice_class: SliceClass, percentile: int, slo_ms: float) -> str:
     """It would do alone; the tenants there slow it down too much. No prediction in the text: it differs from node to node."""
-    return f"{slice_class} is too slow beside the tenants there: p{percentile} above the objective of {_ms(slo_ms)} ms"
+    return f"{slice_class} is too slow beside {_tenants(slice_class)}: p{percentile} above the objective of {_ms(slo_ms)} ms"
 
 
 def load_not_sustained(slice_class: SliceClass) -> str:
     """Requests arrive faster than the slice works them off."""
     return f"{slice_class} cannot sustain the request rate"
+
+
+def load_not_sustained_beside_tenants(slice_class: SliceClass) -> str:
+    """Alone it would."""
+    return f"{load_not_sustained(slice_class)} beside {_tenants(slice_class)}"
 
 
 def resident_over_objective(resident: ServiceName) -> str:
@@ -136,6 +143,12 @@ def sharing_denied() -> str:
 def not_judged(reason: UnknownReason, message: str) -> str:
     """The predictor cannot judge and the service rejects what is unknown."""
     return f"cannot be judged ({reason.value}): {message}" if message else f"cannot be judged ({reason.value})"
+
+
+def _tenants(slice_class: SliceClass) -> str:
+    if slice_class.slice.kind in {SliceKind.MPS, SliceKind.TIME}:
+        return "the tenants it may meet on one GPU (the kubelet picks the GPU; its worst choice counts)"
+    return "the tenants there"
 
 
 def _ms(value: float) -> str:

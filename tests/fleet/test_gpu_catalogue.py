@@ -64,6 +64,71 @@ def test_instances_of_a_legal_layout_never_exceed_their_gpu(gpu: Gpu, data: st.D
         assert sum(share.memory_bytes for share in shares) <= gpu.memory_bytes
 
 
+@given(CUT, st.data(), st.integers(1, 200))
+def test_what_a_node_says_of_its_instances_wins_over_the_table(gpu: Gpu, data: st.DataObject, multiprocessors: int) -> None:
+    """For every model and profile, published or not; compute follows the multiprocessors, bandwidth and cache the memory slices."""
+    assert gpu.mig is not None
+    profile = data.draw(st.sampled_from(gpu.mig.profiles))
+    told = GpuDevice(DeviceName(gpu.product), instances={profile.profile: GpuInstance(multiprocessors, 5 << 30)})
+    share = share_of(told, parse_slice(f"mig-{profile.profile}"))
+
+    assert (share.multiprocessors, share.memory_bytes) == (multiprocessors, 5 << 30)
+    assert share.flops_per_second == pytest.approx(gpu.fp32_flops_per_second * multiprocessors / gpu.multiprocessors)
+    assert share.bandwidth_bytes_per_second == pytest.approx(gpu.bandwidth_bytes_per_second * profile.memory_slices / gpu.mig.memory_slices)
+
+
+@given(CUT)
+def test_a_larger_instance_of_one_gpu_has_no_less_of_anything(gpu: Gpu) -> None:
+    """More compute and memory slices never mean fewer multiprocessors, less bandwidth, cache or memory; and none has more than the whole."""
+    assert gpu.mig is not None
+    known = [item for item in gpu.mig.profiles if item.multiprocessors]
+    shares = {item.profile: share_of(GpuDevice(DeviceName(gpu.product)), parse_slice(f"mig-{item.profile}")) for item in known}
+    whole = share_of(GpuDevice(DeviceName(gpu.product)), parse_slice("full"))
+    for one in known:
+        for other in known:
+            if one.compute_slices <= other.compute_slices and one.memory_slices <= other.memory_slices:
+                less, more = shares[one.profile], shares[other.profile]
+                assert (less.multiprocessors, less.memory_bytes) <= (more.multiprocessors, more.memory_bytes)
+                assert less.flops_per_second <= more.flops_per_second
+                assert less.bandwidth_bytes_per_second <= more.bandwidth_bytes_per_second
+                assert less.l2_bytes <= more.l2_bytes
+        assert shares[one.profile].multiprocessors <= whole.multiprocessors
+        assert shares[one.profile].memory_bytes <= whole.memory_bytes
+
+
+@given(EVERY, st.integers(2, 48))
+def test_replicas_together_never_promise_more_than_the_gpu_has(gpu: Gpu, replicas: int) -> None:
+    """Under MPS the memory of all replicas fits the GPU; under time slicing their shares of the time do."""
+    device = GpuDevice(DeviceName(gpu.product))
+    time = share_of(device, parse_slice(f"time-{replicas}"))
+    assert time.time_share * replicas == pytest.approx(1.0)
+    assert not time.isolated
+    try:
+        part = share_of(device, parse_slice(f"mps-{100 // replicas}"))
+    except ShareRefused:
+        return
+    assert part.memory_bytes * replicas <= gpu.memory_bytes
+    assert not part.isolated
+
+
+@pytest.mark.parametrize(
+    ("product", "multiprocessors"),
+    [
+        ("NVIDIA-A30", {"1g.6gb": 14, "2g.12gb": 28, "4g.24gb": 56}),
+        ("NVIDIA-A100-SXM4-80GB", {"1g.10gb": 14, "1g.20gb": 14, "2g.20gb": 28, "3g.40gb": 42, "4g.40gb": 56, "7g.80gb": 98}),
+        ("NVIDIA-H100-PCIe", {"1g.10gb": 14, "1g.20gb": 14, "2g.20gb": 30, "3g.40gb": 46, "4g.40gb": 62, "7g.80gb": 114}),
+        ("NVIDIA-H100-80GB-HBM3", {"1g.10gb": 16, "1g.20gb": 26, "2g.20gb": 32, "3g.40gb": 60, "4g.40gb": 64, "7g.80gb": 132}),
+        ("NVIDIA-H100-NVL", {"1g.12gb": 16, "1g.24gb": 26, "2g.24gb": 32, "3g.47gb": 60, "4g.47gb": 64, "7g.94gb": 132}),
+        ("NVIDIA-H200", {"1g.18gb": 16, "1g.35gb": 26, "2g.35gb": 32, "3g.71gb": 60, "4g.71gb": 64, "7g.141gb": 132}),
+    ],
+)
+def test_instances_have_the_multiprocessors_that_nvidia_smi_lists(product: str, multiprocessors: dict[str, int]) -> None:
+    """As printed by `nvidia-smi mig -lgip` on real cards."""
+    assert {
+        item.profile: item.multiprocessors for item in (named(product).mig or pytest.fail("not cut")).profiles if "me" not in item.profile
+    } == multiprocessors
+
+
 @pytest.mark.parametrize(
     ("profiles", "legal"),
     [

@@ -60,6 +60,7 @@ questions = st.builds(
     occupants,
     st.lists(occupants | st.builds(UnknownOccupant, st.integers(0, 10**7)), max_size=4).map(tuple),
     st.integers(1, 99),
+    st.none() | st.integers(1, 47),
 )
 
 

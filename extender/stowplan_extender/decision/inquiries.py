@@ -6,7 +6,7 @@ from stowplan_fleet.questions import Question, Tenant
 
 from stowplan_extender.decision import neighbourhoods, screenings
 from stowplan_extender.decision.occupancies import Newcomer, Tenancy
-from stowplan_extender.decision.signatures import Signature, occupier_of
+from stowplan_extender.decision.signatures import Occupier, Signature, occupier_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,21 @@ def inquest(newcomer: Newcomer, signature: Signature) -> Inquest:
         if resident is None or neighbourhoods.tenant_for(resident, arriving, signature) is None:
             continue
         others = (*signature.occupiers[:position], *signature.occupiers[position + 1 :], arriving)
-        residents[ResidentInquiry(resident, _inquiry(resident, neighbourhoods.tenants_for(resident, others, signature)))] = None
+        residents[ResidentInquiry(resident, _inquiry_among(resident, others, signature))] = None
     return Inquest(
-        beside=_inquiry(tenancy, neighbourhoods.tenants_for(tenancy, signature.occupiers, signature)),
+        beside=_inquiry_among(tenancy, signature.occupiers, signature),
         alone=_inquiry(tenancy, ()),
         residents=tuple(residents),
     )
 
 
-def _inquiry(subject: Tenancy, tenants: tuple[Tenant, ...]) -> Inquiry | None:
+def _inquiry_among(subject: Tenancy, others: tuple[Occupier, ...], signature: Signature) -> Inquiry | None:
+    tenants = neighbourhoods.tenants_for(subject, others, signature)
+    most = neighbourhoods.most_at_once(subject, signature)
+    # Said only where it matters: questions that are equal otherwise stay equal.
+    return _inquiry(subject, tenants, most if most is not None and most < len(tenants) else None)
+
+
+def _inquiry(subject: Tenancy, tenants: tuple[Tenant, ...], tenants_at_once: int | None = None) -> Inquiry | None:
     known = neighbourhoods.analysed_occupant(subject)
-    return Inquiry(subject.service.runtime, Question(known, tenants, subject.service.slo.percentile)) if known else None
+    return Inquiry(subject.service.runtime, Question(known, tenants, subject.service.slo.percentile, tenants_at_once)) if known else None

@@ -2,7 +2,7 @@
 
 - CPU slices share the node's caches and memory bandwidth with every process there.
 - Slices of a shared GPU (MPS, time slicing) share it with the other slices of that resource. Which GPU of the node the kubelet picks is not
-  ours to know, so all of them count: at worst they are together, and an answer for more tenants than there will be errs on the safe side.
+  ours to know, so all of them may be met, but never more at once than a GPU has replicas: the worst choice counts (`most_at_once`).
 - Whole GPUs and MIG instances have SMs, cache and memory of their own (NVIDIA MIG User Guide, "Concepts"): no tenants.
 """
 
@@ -30,6 +30,12 @@ def tenants_for(subject: Tenancy, others: tuple[Occupier, ...], signature: Signa
     """All that the subject feels, in the order questions want."""
     felt = [tenant for other in others if (tenant := tenant_for(subject, other, signature)) is not None]
     return canonical_tenants(felt)
+
+
+def most_at_once(subject: Tenancy, signature: Signature) -> int | None:
+    """How many others can be on the subject's device at the same time; None where every one of them is on it."""
+    room = signature.room(subject.slice_class)
+    return room.replicas - 1 if room is not None and room.replicas > 1 else None
 
 
 def analysed_occupant(tenancy: Tenancy) -> Occupant | None:

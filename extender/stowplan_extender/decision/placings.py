@@ -60,6 +60,11 @@ def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> P
     return Placing(tuple(sorted(accepted, key=rank)), refused, postponed)
 
 
+def best(accepted: Sequence[tuple[NodeName, Acceptance]], count: int) -> Sequence[tuple[NodeName, Acceptance]]:
+    """The best so many of them; all, in the order given, where they are no more or `count` is 0."""
+    return accepted if not count or len(accepted) <= count else sorted(accepted, key=rank)[:count]
+
+
 def rank(entry: tuple[NodeName, Acceptance]) -> tuple[int, int, NodeName]:
     """Sorts accepted nodes best first: the surer judgement, then the fuller node, then the name."""
     name, acceptance = entry

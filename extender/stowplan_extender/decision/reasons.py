@@ -112,7 +112,8 @@ def too_slow_beside(service: Service, slice_class: SliceClass) -> Refusal:
 
 def overloaded_beside(slice_class: SliceClass) -> Refusal:
     """Alone it would hold."""
-    return Refusal(Reason.OVERLOADED_BESIDE, f"{sentences.load_not_sustained(slice_class)} beside the tenants there", resolvable=True)
+    text = sentences.load_not_sustained_beside_tenants(slice_class)
+    return Refusal(Reason.OVERLOADED_BESIDE, text, resolvable=True)
 
 
 def resident_over_slo(resident: Service) -> Refusal:

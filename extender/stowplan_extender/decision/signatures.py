@@ -33,6 +33,8 @@ class Room:
     count: int
     left: int
     """Below zero where more were promised than the node has now (a device plugin lost some)."""
+    replicas: int = 1
+    """How many of them share one GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def signature_of(state: NodeState) -> Signature:
     for lodger in lodgers:
         for resource, count in lodger.requests.devices:
             taken[resource] += count
-    rooms = [Room(offer.slice_class, offer.resource, offer.count, offer.count - taken[offer.resource]) for offer in inventory.offers]
+    rooms = [Room(offer.slice_class, offer.resource, offer.count, offer.count - taken[offer.resource], offer.replicas) for offer in inventory.offers]
     return Signature(
         cpu_device=inventory.cpu_device,
         cpu_millicores=inventory.cpu_millicores,

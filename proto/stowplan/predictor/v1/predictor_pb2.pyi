@@ -603,8 +603,13 @@ class Question(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     TENANTS_FIELD_NUMBER: _builtins.int
     PERCENTILE_FIELD_NUMBER: _builtins.int
+    TENANTS_AT_ONCE_FIELD_NUMBER: _builtins.int
     percentile: _builtins.int
     """Percentile over requests that the response time is asked for, 1 to 99."""
+    tenants_at_once: _builtins.int
+    """How many of the tenants at most can be on the subject's device at the same time; 0: all of them. Where a node has several shared GPUs the kubelet picks
+    one: the answer shall hold for its worst choice.
+    """
     @_builtins.property
     def subject(self) -> Global___Occupant:
         """Whose latency is asked for."""
@@ -619,10 +624,11 @@ class Question(_message.Message):
         subject: Global___Occupant | None = ...,
         tenants: _abc.Iterable[Global___Tenant] | None = ...,
         percentile: _builtins.int = ...,
+        tenants_at_once: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["percentile", b"percentile", "subject", b"subject", "tenants", b"tenants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["percentile", b"percentile", "subject", b"subject", "tenants", b"tenants", "tenants_at_once", b"tenants_at_once"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
