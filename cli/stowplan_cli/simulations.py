@@ -5,7 +5,7 @@ ranks first, and a service whose replicas do not all find one climbs at once, as
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from stowplan_extender import lodgings
 from stowplan_extender.decision import placings
@@ -25,6 +25,7 @@ from stowplan_fleet.slices import DeviceName, SliceClass
 from stowplan_operator.sizing import climbs, ladders
 from stowplan_operator.sizing.candidates import candidates
 from stowplan_operator.sizing.climbs import Move, Patience, Tenure
+from stowplan_operator.sizing.prices import Prices
 from stowplan_operator.sizing.rungs import Rung
 from stowplan_operator.workloads import templates
 
@@ -63,6 +64,8 @@ class Cluster:
     states: dict[NodeName, NodeState]
     devices: dict[DeviceName, Device]
     predictor: Predictor
+    prices: Prices = field(default_factory=Prices)
+    """As the nodes tell them; what the operator's settings add is not in a snapshot."""
 
     async def answers(self, inquiries: Sequence[Inquiry]) -> dict[Inquiry, Answer]:
         """What the predictor says, runtime by runtime."""
@@ -120,7 +123,7 @@ async def simulate(cluster: Cluster, candidate: Candidate) -> tuple[list[Placed]
 
 async def _ladder(cluster: Cluster, candidate: Candidate) -> tuple[Rung, ...]:
     service = candidate.service
-    found = candidates(_open_inventories(cluster, candidate), service.placement, service.runtime)
+    found = candidates(_open_inventories(cluster, candidate), service.placement, service.runtime, cluster.prices)
     answers = await cluster.predictor.predict(ladders.questions_for(service, found), cluster.devices, service.runtime) if found else ()
     return ladders.ladder(service, found, answers)
 

@@ -14,6 +14,7 @@ from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.predictors import Predictor
 from stowplan_fleet.services import Service, ServiceName
 from stowplan_operator.reconciling.eligibilities import eligible
+from stowplan_operator.sizing.prices import labelled
 from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.pipelines import Pipeline
 from stowplan_predictor.serving.local import LocalPredictor
@@ -130,6 +131,7 @@ def _cluster(snapshot: Snapshot, residents: Mapping[ServiceName, Service], predi
         states={inventory.name: NodeState(inventory, lodgers.get(inventory.name, ())) for inventory in inventories},
         devices={gpu.name: gpu for inventory in inventories for gpu in inventory.gpus} | snapshot.devices,
         predictor=predictor,
+        prices=labelled((inventory, node.metadata.labels) for inventory, node in zip(inventories, snapshot.nodes, strict=True))[0],
     )
 
 

@@ -19,6 +19,9 @@ MARKER_RESOURCE: Final = "stowplan.dev/slo"
 SERVICE_LABEL: Final = "stowplan.dev/inference-service"
 SLICE_CLASS_ANNOTATION: Final = "stowplan.dev/slice-class"
 
+# On Deployments, written by the operator: digest of the pod template that it applied last, so that a change of it is known after a restart too.
+TEMPLATE_DIGEST_ANNOTATION: Final = "stowplan.dev/template-digest"
+
 # On pods, written by the extender through the Binding, in the same transaction as the node's name.
 # The predicted milliseconds are the upper end of the interval: what was held against the objective.
 BOUND_SLICE_ANNOTATION: Final = "stowplan.dev/slice"
@@ -31,6 +34,9 @@ RETRY_ANNOTATION: Final = "stowplan.dev/retry-at"
 
 # On nodes, written by whoever ran `stowplan device` there: names the descriptor in the ConfigMap.
 DEVICE_LABEL: Final = "stowplan.dev/device"
+# On nodes, written by an administrator: what one GPU of the node costs, and what one core of its CPU costs, in any one unit of the cluster.
+GPU_PRICE_LABEL: Final = "stowplan.dev/gpu-price"
+CORE_PRICE_LABEL: Final = "stowplan.dev/core-price"
 # The ConfigMap that holds descriptors, one key a device, carries this label.
 DESCRIPTORS_LABEL: Final = "stowplan.dev/device-descriptors"
 

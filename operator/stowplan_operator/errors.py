@@ -4,6 +4,7 @@
   x ModelRejected     final until somebody changes something: the model's source or content; carries the condition's reason
   x ApiFailed         retryable: the API server did not do what was asked
   x NameTaken         final: a Deployment of the service's name belongs to somebody else
+  x ForeignEdits      later again: somebody else keeps changing the Deployment
   x StartRefused      no credentials, or settings that contradict each other
 """
 
@@ -33,6 +34,10 @@ class ApiFailed(OperatorError):
 
 class NameTaken(OperatorError):
     """A Deployment of that name exists and belongs to somebody else."""
+
+
+class ForeignEdits(OperatorError):
+    """Somebody else keeps changing a Deployment of ours; it is left alone for a while. The message names whom the API server names."""
 
 
 class StartRefused(OperatorError):

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import datetime as dt
 import logging
 import signal
 import sys
@@ -22,6 +21,7 @@ from stowplan_operator.reconciling import credentials, healths
 from stowplan_operator.reconciling.apis import HttpApi
 from stowplan_operator.reconciling.events import COMPONENT
 from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.moments import Clock
 from stowplan_operator.reconciling.queues import WorkQueue
 from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
 from stowplan_operator.reconciling.views import KopfViews
@@ -78,7 +78,7 @@ async def operate(settings: OperatorSettings, predictor: Predictor, stop: asynci
             # Indices are handed to handlers by name, and stay live.
             views = KopfViews({name: kwargs[name] for name in ("services", "nodes", "pods", "configmaps", "deployments")})
             watches.views = views
-            reconcilers.append(Reconciler(views, api, predictor, settings=settings, now=lambda: dt.datetime.now(dt.UTC), metrics=metrics))
+            reconcilers.append(Reconciler(views, api, predictor, settings=settings, now=Clock(metrics.clock_jumps).now, metrics=metrics))
             metrics.services.set_function(lambda: len(views.services()))
             metrics.waiting.set_function(lambda: len(queue))
 

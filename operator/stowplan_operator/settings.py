@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from stowplan_fleet.errors import ValueRefused
+
 from stowplan_operator.errors import StartRefused
 from stowplan_operator.models.sources import Allowances
 from stowplan_operator.sizing.climbs import Patience
+from stowplan_operator.sizing.prices import parse_prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,15 @@ class ModelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SizingSettings:
+    """What slices cost."""
+
+    prices: tuple[str, ...] = ()
+    """`DEVICE=PRICE` (a whole GPU, one core of a CPU) or `DEVICE/SLICE=PRICE`, in any one unit. They win over the nodes' own labels; where a class has no
+    price its share of the device ranks it, after every class that has one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReconcilingSettings:
     """How often and how widely."""
 
@@ -88,6 +100,7 @@ class OperatorSettings:
     api: ApiSettings = field(default_factory=ApiSettings)
     predictor: PredictorSettings = field(default_factory=PredictorSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
+    sizing: SizingSettings = field(default_factory=SizingSettings)
     reconciling: ReconcilingSettings = field(default_factory=ReconcilingSettings)
     patience: Patience = field(default_factory=Patience)
     """When a service moves to another rung."""
@@ -106,6 +119,10 @@ class OperatorSettings:
             raise StartRefused(f"log_level: {self.log_level[:32]!r} is none of debug, info, warning, error")
         if self.reconciling.workers < 1:
             raise StartRefused("reconciling.workers: at least 1")
+        try:
+            parse_prices(self.sizing.prices)
+        except ValueRefused as error:
+            raise StartRefused(f"sizing.prices: {error}") from error
         timing = self.reconciling
         durations = {"reconciling.resync_s": timing.resync_s, "reconciling.backoff_s": timing.backoff_s, "api.timeout_s": self.api.timeout_s}
         durations |= {"models.fetch_timeout_s": self.models.fetch_timeout_s, "models.recheck_s": self.models.recheck_s}

@@ -11,46 +11,11 @@ from hypothesis import strategies as st
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.slices import DeviceName
-from stowplan_operator.reconciling.metrics import Metrics
-from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
+from stowplan_operator.reconciling.reconcilers import FOREVER
 from stowplan_operator.reconciling.statuses import merge_patch
 from stowplan_operator.reconciling.views import ConfigMapState, KopfViews
-from stowplan_operator.settings import OperatorSettings
-from support.fake_operator_worlds import NAMESPACE, Crash, FakeWorld, FilePredictor, _merged
-
-
-class Scene:
-    """A world with a node, a model and a service, and a clock that a test moves."""
-
-    def __init__(self, **spec: Any) -> None:
-        self.world, self.predictor, self.now = FakeWorld(), FilePredictor(), dt.datetime(2026, 11, 22, 8, tzinfo=dt.UTC)
-        self.world.put_node()
-        self.world.put_model()
-        self.name = self.world.put_service(**spec)
-        self.restart()
-
-    def restart(self) -> None:
-        """A new process: nothing is remembered."""
-        self.reconciler = Reconciler(self.world, self.world, self.predictor, settings=OperatorSettings(), now=lambda: self.now, metrics=Metrics())
-
-    async def look(self) -> float | None:
-        """One look."""
-        return await self.reconciler.reconcile(self.name)
-
-    @property
-    def status(self) -> dict[str, Any]:
-        """As stored."""
-        status: dict[str, Any] = self.world.objects[self.name]["status"]
-        return status
-
-    def conditions(self) -> dict[str, tuple[str, str]]:
-        """Status and reason by type."""
-        return {item["type"]: (item["status"], item["reason"]) for item in self.status["conditions"]}
-
-    def container(self) -> dict[str, Any]:
-        """The first container of the Deployment."""
-        container: dict[str, Any] = self.world.stored[self.name]["spec"]["template"]["spec"]["containers"][0]
-        return container
+from support.fake_operator_worlds import NAMESPACE, Crash, _merged
+from support.operator_scenes import Scene
 
 
 async def test_the_cheapest_rung_is_chosen_and_its_workload_made() -> None:

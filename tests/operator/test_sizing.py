@@ -14,6 +14,7 @@ from stowplan_fleet.slices import DeviceName
 from stowplan_operator.sizing import climbs, ladders
 from stowplan_operator.sizing.candidates import Candidate, candidates
 from stowplan_operator.sizing.climbs import Move, Patience, Tenure
+from stowplan_operator.sizing.prices import Cost
 from stowplan_operator.sizing.rungs import Rung
 
 PATIENCE = Patience(climb_after_s=60, descend_after_s=600, retry_after_s=600)
@@ -68,7 +69,7 @@ def test_gpu_runtimes_see_gpu_slices_only() -> None:
     """A runtime that is not of CPUs gets the offered GPU slices, priced by their share of the device."""
     mig, shared = offer("NVIDIA-A100/mig-1g.10gb", "nvidia.com/mig-1g.10gb"), offer("NVIDIA-T4/time-4", "nvidia.com/gpu.shared")
     found = some_candidates(node("a", "x", 4000, mig), node("b", None, 4000, shared), runtime="tensorrt")
-    assert [(str(item.slice_class), item.resource, item.cost) for item in found] == [
+    assert [(str(item.slice_class), item.resource, item.cost.amount) for item in found] == [
         ("NVIDIA-A100/mig-1g.10gb", "nvidia.com/mig-1g.10gb", Fraction(1, 7)),
         ("NVIDIA-T4/time-4", "nvidia.com/gpu.shared", Fraction(1, 4)),
     ]
@@ -85,7 +86,7 @@ def test_chosen_rung_is_never_dearer_than_another_that_meets_the_objective(data:
     choice = climbs.choose(ladders.ladder(asked, found, answers), None, PATIENCE)
 
     meeting = [
-        (candidate.cost * count)
+        (candidate.cost.amount * count)
         for index, candidate in enumerate(found)
         for offset, count in enumerate(range(low, low + more + 1))
         if (response := answers[index * (more + 1) + offset].response) is not None and response.upper_ms <= asked.slo.latency_ms
@@ -135,7 +136,7 @@ def test_reasons_name_the_class_and_both_numbers() -> None:
 
 
 def ladder_of(*classes: str) -> tuple[Rung, ...]:
-    found = [Candidate(slices.parse_slice_class(text), ResourceName("cpu"), Fraction(index)) for index, text in enumerate(classes, 1)]
+    found = [Candidate(slices.parse_slice_class(text), ResourceName("cpu"), Cost(Fraction(index), priced=False)) for index, text in enumerate(classes, 1)]
     return tuple(Rung(candidate, 1, 10.0, Basis.MEASURED, meets_slo=True, allowed=True, reason="") for candidate in found)
 
 

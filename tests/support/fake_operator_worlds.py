@@ -157,7 +157,7 @@ class FakeWorld:
         self.pod_list = [
             from_plain(
                 {
-                    "metadata": {"name": f"p{index}", "namespace": NAMESPACE, **template["metadata"]},
+                    "metadata": {"name": f"p{index}", "namespace": NAMESPACE, "uid": f"uid-p{index}", **template["metadata"]},
                     "spec": {} if unschedulable_since else {"nodeName": "n1"},
                     "status": {"conditions": conditions},
                 },

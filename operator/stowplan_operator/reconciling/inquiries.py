@@ -19,6 +19,7 @@ from stowplan_operator.reconciling.eligibilities import eligible
 from stowplan_operator.reconciling.views import Views
 from stowplan_operator.sizing import ladders
 from stowplan_operator.sizing.candidates import candidates
+from stowplan_operator.sizing.prices import Prices, labelled
 from stowplan_operator.sizing.rungs import Rung
 
 
@@ -35,9 +36,9 @@ class Inquiry:
 
 
 async def inquire(
-    manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, *, views: Views, predictor: Predictor, analyses: Analyses
+    manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, *, views: Views, predictor: Predictor, analyses: Analyses, prices: Prices
 ) -> Inquiry:
-    """The ladder of an analysed service; a model that the predictor has forgotten is pushed again, once.
+    """The ladder of an analysed service; a model that the predictor has forgotten is pushed again, once. `prices`: the administrator's, before the nodes' own.
 
     Raises:
         PredictorUnavailable: nobody answered, or the graph is forgotten as soon as it is pushed.
@@ -46,7 +47,8 @@ async def inquire(
     open_nodes = eligible(views.nodes(), manifest.spec.template)
     inventories = [nodes.inventory_of(node) for node in open_nodes]
     described, problems = views.devices()
-    found = candidates(inventories, service.placement, service.runtime)
+    told, unpriced = labelled((item, node.metadata.labels) for item, node in zip(inventories, open_nodes, strict=True))
+    found = candidates(inventories, service.placement, service.runtime, prices.over(told))
     service = dataclasses.replace(service, graph_digest=summary.graph_digest)
     questions = ladders.questions_for(service, found)
     devices = _devices(inventories, described)
@@ -59,7 +61,7 @@ async def inquire(
         if _forgotten(answers):
             raise PredictorUnavailable(f"the predictor has forgotten the graph of {service.name} right after it was pushed; is its cache large enough?")
     unread = [f"node {item.name}: {problem}" for item in inventories for problem in item.problems]
-    return Inquiry(summary, ladders.ladder(service, found, answers), len(open_nodes), (*unread, *problems))
+    return Inquiry(summary, ladders.ladder(service, found, answers), len(open_nodes), (*unread, *unpriced, *problems))
 
 
 def _forgotten(answers: Sequence[Answer]) -> bool:

@@ -16,6 +16,8 @@ class Metrics:
             registry=self.registry,
         )
         self.writes = Counter("stowplan_operator_writes", "Writes to the API server, by kind.", ["kind"], registry=self.registry)
+        self.reverts = Counter("stowplan_operator_reverts", "Deployments of ours put right after somebody else had changed them.", registry=self.registry)
+        self.clock_jumps = Counter("stowplan_operator_clock_jumps", "Jumps of the wall clock by more than five seconds.", registry=self.registry)
         self.moves = Counter("stowplan_operator_moves", "Moves between rungs, by kind.", ["move"], registry=self.registry)
         self.waiting = Gauge("stowplan_operator_queue_length", "Services that wait to be looked at.", registry=self.registry)
         self.services = Gauge("stowplan_operator_services", "Services seen.", registry=self.registry)

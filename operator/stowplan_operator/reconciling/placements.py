@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from stowplan_fleet import keys
 from stowplan_fleet.manifests import pods
@@ -11,51 +10,72 @@ from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.slices import SliceClass
 
 from stowplan_operator.conditions.verdicts import Holds, Verdict
+from stowplan_operator.workloads.rollouts import Rollout
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Pods of one slice class."""
+    """How the pods of a service fare."""
 
     bound: int
+    """Of the present rung."""
     ready: int
-    unschedulable_s: float | None
-    """How long the longest-waiting pod has found no place; None where none waits."""
+    """Of any rung: while a change rolls out, the former pods serve."""
+    waiting_s: Mapping[str, float]
+    """How long each pod of the present rung has found no place, by UID."""
     why: str
-    """What the scheduler says of it."""
+    """What the scheduler says of the one that waits longest."""
+
+    @property
+    def unschedulable_s(self) -> float | None:
+        """How long the longest-waiting pod has found no place; None where none waits."""
+        return max(self.waiting_s.values(), default=None)
 
 
-def placement_of(found: Sequence[PodManifest], slice_class: SliceClass, since: Mapping[str, datetime], now: datetime) -> Placement:
-    """How the pods of a service on its present rung fare; pods of a former rung, and finished ones, do not count.
+def placement_of(found: Sequence[PodManifest], slice_class: SliceClass | None, waited_s: Mapping[str, float]) -> Placement:
+    """How the pods of a service fare; those that end, or have ended, do not count.
 
     Args:
         found: its pods.
-        slice_class: of the present rung.
-        since: when each unschedulable pod was first seen so, by the pod's UID (`waits`).
-        now: with a time zone.
+        slice_class: of the present rung; None where there is none, so that no pod is of it.
+        waited_s: for how long each unschedulable pod has been so, by UID (`tenures`).
     """
     bound = ready = 0
-    waiting: list[tuple[float, str]] = []
+    waiting: dict[str, float] = {}
+    said: dict[str, str] = {}
     unjudged: list[str] = []
     for pod in found:
-        if pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION) != str(slice_class) or pod.metadata.deletion_timestamp or pods.is_finished(pod):
+        if pod.metadata.deletion_timestamp or pods.is_finished(pod):
             continue
         conditions = {condition.type: condition for condition in pod.status.conditions}
         if pod.spec.node_name:
-            bound += 1
             ready += 1 if (condition := conditions.get("Ready")) is not None and condition.status == "True" else 0
+        if slice_class is None or pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION) != str(slice_class):
+            continue
+        if pod.spec.node_name:
+            bound += 1
         elif (condition := conditions.get("PodScheduled")) is not None and condition.status == "False":
-            if pod.metadata.uid in since:
-                waiting.append((max(0.0, (now - since[pod.metadata.uid]).total_seconds()), condition.message))
+            if pod.metadata.uid in waited_s:
+                waiting[pod.metadata.uid], said[pod.metadata.uid] = waited_s[pod.metadata.uid], condition.message
             else:
                 # SchedulerError, for one: says nothing of the nodes, so the rung is not to blame, but the reader has to know.
                 unjudged.append(condition.message)
-    longest, why = max(waiting, default=(None, max(unjudged, default="")))
-    return Placement(bound, ready, longest, why)
+    longest = max(waiting, key=lambda uid: (waiting[uid], said[uid]), default=None)
+    return Placement(bound, ready, waiting, max(unjudged, default="") if longest is None else said[longest])
 
 
-def scheduled(placement: Placement, replicas: int, *, stuck: bool) -> Verdict:
-    """Whether all replicas have a node."""
+def scheduled(placement: Placement, replicas: int, rollout: Rollout | None, *, stuck: bool) -> Verdict:
+    """Whether all replicas have a node.
+
+    Args:
+        placement: of its pods.
+        replicas: of the present rung.
+        rollout: a change that is under way; None where there is none.
+        stuck: nowhere else to go.
+    """
+    if rollout is not None and placement.unschedulable_s is not None:
+        message = f"a change waits for a slice: {rollout.new} of {replicas} replicas have the new template, {rollout.former} of the former one serve on"
+        return Verdict(ConditionType.SCHEDULED, Holds.FALSE, ConditionReason.NO_SPARE_SLICE, f"{message}; the scheduler says: {placement.why}")
     if placement.bound >= replicas:
         return Verdict(ConditionType.SCHEDULED, Holds.TRUE, ConditionReason.ALL_REPLICAS_BOUND, f"all {replicas} replicas have a node")
     count = f"{placement.bound} of {replicas} replicas have a node"
@@ -64,8 +84,9 @@ def scheduled(placement: Placement, replicas: int, *, stuck: bool) -> Verdict:
     return Verdict(ConditionType.SCHEDULED, Holds.FALSE, reason, message)
 
 
-def served(placement: Placement, replicas: int) -> Verdict:
-    """Whether all replicas serve."""
+def served(placement: Placement, replicas: int, rollout: Rollout | None) -> Verdict:
+    """Whether as many replicas serve as the load takes, whatever template they are of."""
+    under_way = f", {rollout.former} of them by the former template" if rollout is not None else ""
     if placement.ready >= replicas:
-        return Verdict(ConditionType.READY, Holds.TRUE, ConditionReason.ALL_REPLICAS_READY, f"all {replicas} replicas serve")
-    return Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.REPLICAS_NOT_READY, f"{placement.ready} of {replicas} replicas serve")
+        return Verdict(ConditionType.READY, Holds.TRUE, ConditionReason.ALL_REPLICAS_READY, f"all {replicas} replicas serve{under_way}")
+    return Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.REPLICAS_NOT_READY, f"{placement.ready} of {replicas} replicas serve{under_way}")

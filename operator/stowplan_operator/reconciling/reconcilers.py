@@ -8,7 +8,6 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from stowplan_fleet import logs, slices
@@ -23,21 +22,22 @@ from stowplan_fleet.slices import SliceClass
 
 from stowplan_operator.conditions import verdicts
 from stowplan_operator.conditions.verdicts import Holds, Verdict
-from stowplan_operator.errors import ApiFailed, ModelRejected, NameTaken
+from stowplan_operator.errors import ApiFailed, ForeignEdits, ModelRejected, NameTaken
 from stowplan_operator.reconciling import placements, statuses
 from stowplan_operator.reconciling.analyses import Analyses
 from stowplan_operator.reconciling.apis import Api
 from stowplan_operator.reconciling.inquiries import Inquiry, inquire
 from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.moments import Moment
 from stowplan_operator.reconciling.placements import Placement
 from stowplan_operator.reconciling.tenures import Tenures
 from stowplan_operator.reconciling.views import Views
-from stowplan_operator.reconciling.waits import Waits
 from stowplan_operator.reconciling.writers import Writer
 from stowplan_operator.settings import OperatorSettings
 from stowplan_operator.sizing import climbs
 from stowplan_operator.sizing.climbs import Choice, Move
-from stowplan_operator.workloads import checks
+from stowplan_operator.sizing.prices import parse_prices
+from stowplan_operator.workloads import checks, rollouts
 
 logger = logging.getLogger(__name__)
 FOREVER: Final = float("inf")
@@ -50,7 +50,7 @@ class _Look:
 
     body: Mapping[str, Any]
     manifest: InferenceServiceManifest
-    now: datetime
+    now: Moment
     after: dict[str, Any]
     """The status to write."""
     verdicts: dict[ConditionType, Verdict] = field(default_factory=dict)
@@ -64,11 +64,11 @@ class _Look:
 class Reconciler:
     """Brings services to where they shall be, one look at a time."""
 
-    def __init__(self, views: Views, api: Api, predictor: Predictor, *, settings: OperatorSettings, now: Callable[[], datetime], metrics: Metrics) -> None:
+    def __init__(self, views: Views, api: Api, predictor: Predictor, *, settings: OperatorSettings, now: Callable[[], Moment], metrics: Metrics) -> None:
         self._views, self._predictor, self._settings, self._now, self._metrics = views, predictor, settings, now, metrics
         self._analyses = Analyses(views, api, predictor, settings.models)
         self._tenures = Tenures(settings.patience)
-        self._waits = Waits()
+        self._prices = parse_prices(settings.sizing.prices)
         self._writer = Writer(views, api, metrics)
         self._uids: dict[ServiceName, str] = {}
 
@@ -88,8 +88,12 @@ class Reconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             return FOREVER
         self._uids[name] = uid
-        with self._metrics.reconcile_seconds.time():
-            delay_s = await self._look_or_say(body)
+        try:
+            with self._metrics.reconcile_seconds.time():
+                delay_s = await self._look_or_say(body)
+        except ApiFailed:
+            self._metrics.reconciliations.labels("retried").inc()
+            raise
         self._metrics.reconciliations.labels("retried" if delay_s is None else "done").inc()
         return delay_s
 
@@ -138,7 +142,7 @@ class Reconciler:
         try:
             summary = await self._analyses.summary_of(look.manifest)
             analyzed = True
-            inquiry = await inquire(look.manifest, service, summary, views=self._views, predictor=self._predictor, analyses=self._analyses)
+            inquiry = await inquire(look.manifest, service, summary, views=self._views, predictor=self._predictor, analyses=self._analyses, prices=self._prices)
         except ModelRejected as error:
             look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.FALSE, error.reason, str(error)))
             look.say(Verdict(ConditionType.PLACEABLE, Holds.UNKNOWN, ConditionReason.NOT_ANALYZED, "the model was not analysed"))
@@ -156,25 +160,27 @@ class Reconciler:
         message = f"{found.operators} operators, {found.kernels} kernels, {found.flops} floating-point operations"
         look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.TRUE, ConditionReason.ANALYZED, message))
         look.after["model"] = statuses.model(found)
-        look.after["ladder"] = statuses.ladder(inquiry.ladder)
         logger.debug("ladder made", extra={**self._about(look), "service": name, "rungs": len(inquiry.ladder)})
         return inquiry
 
     async def _stand(self, look: _Look, inquiry: Inquiry) -> tuple[int, Choice]:
         """Chooses a rung and applies the Deployment; a service that runs already keeps running where no rung is allowed."""
         uid, present = look.manifest.metadata.uid, self._present(look)
-        waiting_s = self._placement(look, present).unschedulable_s if present is not None else None
-        tenure = self._tenures.tenure_of(uid, present, waiting_s, look.now)
+        waiting_s = self._placement(look, present).unschedulable_s
+        tenure = self._tenures.tenure_of(uid, waiting_s, look.now)
         choice = climbs.choose(inquiry.ladder, tenure, self._settings.patience)
         self._tenures.note(uid, tenure, choice, look.now)
+        blocked = self._tenures.blocked(uid, look.now)
+        look.after["ladder"] = statuses.ladder(inquiry.ladder, climbs.skips(inquiry.ladder, choice.rung, blocked))
         look.say(verdicts.placeable(inquiry.ladder, choice.rung, inquiry.nodes, inquiry.problems))
-        if choice.move not in {Move.KEPT, Move.NONE}:
+        if choice.move not in {Move.KEPT, Move.NONE, Move.STUCK}:
             self._metrics.moves.labels(str(choice.move)).inc()
         rung = choice.rung
         if rung is None:
             look.after.pop("predictedMilliseconds", None)
             return int(look.after.get("replicas") or 0), choice
         look.after["sliceClass"] = str(rung.candidate.slice_class)
+        self._remember(look)
         look.after["replicas"] = rung.replicas
         look.after["selector"] = statuses.selector(look.manifest.metadata.name)
         if rung.predicted_ms is None:
@@ -184,9 +190,11 @@ class Reconciler:
         try:
             await self._writer.check_name(look.body)
             await self._writer.write_facts(look.body, look.after)
-            await self._writer.apply(look.body, rung)
+            await self._writer.apply(look.body, rung, look.now)
         except NameTaken as error:
             look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.NAME_TAKEN, str(error)))
+        except ForeignEdits as error:
+            look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.FOREIGN_EDITS, str(error)))
         except ApiFailed as error:
             if not 400 <= error.status < 500 or error.status in {401, 404, 409, 429}:
                 raise
@@ -206,16 +214,28 @@ class Reconciler:
                 look.say(Verdict(ConditionType.READY, Holds.FALSE if blocker else Holds.UNKNOWN, because.reason, because.message))
             return None
         placement = self._placement(look, present)
-        look.say(placements.scheduled(placement, max(1, replicas), stuck=stuck))
+        if look.after.get("rung"):
+            self._remember(look)
+        rollout = rollouts.rollout_of(self._views.deployment(self._name(look)))
+        look.say(placements.scheduled(placement, max(1, replicas), rollout, stuck=stuck))
         if ConditionType.READY not in look.verdicts:
-            served = placements.served(placement, max(1, replicas))
+            served = placements.served(placement, max(1, replicas), rollout)
             look.say(served if blocker is None else Verdict(ConditionType.READY, Holds.FALSE, blocker.reason, blocker.message))
         return placement.unschedulable_s
 
-    def _placement(self, look: _Look, present: SliceClass) -> Placement:
+    def _placement(self, look: _Look, present: SliceClass | None) -> Placement:
         pods = self._views.pods(self._name(look))
-        since = self._waits.note(look.manifest.metadata.uid, pods, look.now)
-        return placements.placement_of(pods, present, since, look.now)
+        waited_s = self._tenures.see(look.manifest.metadata.uid, present, pods, self._written(look), look.now)
+        return placements.placement_of(pods, present, waited_s)
+
+    def _written(self, look: _Look) -> Mapping[str, Any]:
+        """What a former process remembered; whatever else stands there counts as nothing."""
+        written = look.after.get("rung")
+        return written if isinstance(written, Mapping) else {}
+
+    def _remember(self, look: _Look) -> None:
+        placement = self._placement(look, self._present(look))
+        look.after["rung"] = self._tenures.written(look.manifest.metadata.uid, placement.waiting_s, look.now)
 
     def _present(self, look: _Look) -> SliceClass | None:
         text = str(look.after.get("sliceClass") or "")
@@ -239,5 +259,4 @@ class Reconciler:
         uid = self._uids.pop(name)
         self._analyses.forget(uid)
         self._tenures.forget(uid)
-        self._waits.forget(uid)
         self._writer.forget(uid)

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from stowplan_fleet import keys
 from stowplan_fleet.predictors import GraphSummary
+from stowplan_fleet.slices import SliceClass
 
+from stowplan_operator.sizing.climbs import Skip
 from stowplan_operator.sizing.rungs import Rung
 
 # The custom resource definition's bounds.
@@ -25,8 +27,8 @@ def model(summary: GraphSummary) -> dict[str, Any]:
     }
 
 
-def ladder(rungs: Sequence[Rung]) -> list[dict[str, Any]]:
-    """`status.ladder`: the first rungs in order of preference."""
+def ladder(rungs: Sequence[Rung], skips: Mapping[SliceClass, Skip]) -> list[dict[str, Any]]:
+    """`status.ladder`: the first rungs in order of preference, with why each was skipped but the chosen one."""
     return [
         {
             "sliceClass": str(rung.candidate.slice_class),
@@ -35,6 +37,9 @@ def ladder(rungs: Sequence[Rung]) -> list[dict[str, Any]]:
             "basis": str(rung.basis),
             "meetsSLO": rung.meets_slo,
             "reason": rung.reason[:REASON_MAX],
+            "cost": rounded(float(rung.cost)),
+            "costBasis": "price" if rung.candidate.cost.priced else "share",
+            **({"skipped": str(skips[name])} if (name := rung.candidate.slice_class) in skips else {}),
         }
         for rung in rungs[:LADDER_MAX]
     ]

@@ -1,23 +1,30 @@
 """Writers: what is written to the API server, and only where it is another than before."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from stowplan_fleet import logs
 from stowplan_fleet.services import ServiceName
 
 from stowplan_operator.conditions import merges
 from stowplan_operator.conditions.verdicts import Verdict
-from stowplan_operator.errors import NameTaken
+from stowplan_operator.errors import ForeignEdits, NameTaken
 from stowplan_operator.reconciling import events, statuses
 from stowplan_operator.reconciling.apis import Api
 from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.moments import Moment
 from stowplan_operator.reconciling.views import Views
 from stowplan_operator.sizing.rungs import Rung
-from stowplan_operator.workloads import deployments
+from stowplan_operator.workloads import deployments, rollouts
+from stowplan_operator.workloads.deployments import DeploymentState
 
-# The part of the status that others judge by; written before the pods exist.
-_FACTS = ("model", "ladder", "sliceClass", "predictedMilliseconds", "replicas", "selector")
+logger = logging.getLogger(__name__)
+# The part of the status that others judge by, or that the next process has to know; written before the pods exist.
+_FACTS: Final = ("model", "ladder", "sliceClass", "predictedMilliseconds", "replicas", "selector", "rung")
+# Once is a slip of the hand, and a tool that synchronises comes every few minutes: three times within ten minutes is somebody who will not stop.
+_EDITS_MAX: Final = 3
+_EDITS_WINDOW_S: Final = 600.0
 
 
 class Writer:
@@ -29,6 +36,8 @@ class Writer:
         self._applied: dict[str, tuple[str, str, int]] = {}
         # By the service's UID: the status after our last write, and those before it that the watch may still show.
         self._written: dict[str, tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = {}
+        # By the service's UID: when its Deployment was put right after somebody else had changed it.
+        self._edits: dict[str, list[float]] = {}
 
     async def check_name(self, body: Mapping[str, Any]) -> None:
         """Makes sure that a Deployment of the service's name is its own.
@@ -49,43 +58,66 @@ class Writer:
                 "delete it, or give the service another name (a service that was just deleted goes with its Deployment in a moment)"
             )
 
-    async def apply(self, body: Mapping[str, Any], rung: Rung) -> None:
+    async def apply(self, body: Mapping[str, Any], rung: Rung, now: Moment) -> None:
         """Applies the Deployment of a service on a rung, unless it is there as we left it.
 
         Raises:
+            ForeignEdits: it was put right several times lately, and somebody changed it again.
             ApiFailed: the API server refused it or did not answer.
         """
         metadata = body["metadata"]
-        manifest = deployments.manifest_for(body, rung)
-        print_ = deployments.fingerprint(manifest)
         state = self._views.deployment(ServiceName(f"{metadata['namespace']}/{metadata['name']}"))
+        template = deployments.template_for(body, rung)
+        replicas = rollouts.replicas_for(state, deployments.fingerprint(template), rung.replicas)
+        manifest = deployments.manifest_for(body, template, replicas)
+        print_ = deployments.fingerprint(manifest)
         applied, uid, generation = self._applied.get(metadata["uid"], ("", "", 0))
-        untouched = state is not None and state.uid == uid and state.generation <= generation
-        if applied == print_ and untouched:
+        if state is not None and state.uid == uid and state.generation > generation:
+            self._note_edit(metadata, state, now)
+        elif applied == print_ and state is not None and state.uid == uid:
             return
         stored = deployments.state_of(await self._api.apply_deployment(manifest))
         self._metrics.writes.labels("deployment").inc()
         self._applied[metadata["uid"]] = (print_, stored.uid, stored.generation)
+
+    def _note_edit(self, metadata: Mapping[str, Any], state: DeploymentState, now: Moment) -> None:
+        """Counts a change by somebody else, which is about to be put right.
+
+        Raises:
+            ForeignEdits: too many lately.
+        """
+        who = state.foreign_manager or "somebody"
+        recent = self._edits[metadata["uid"]] = [at for at in self._edits.get(metadata["uid"], ()) if now.steady_s - at < _EDITS_WINDOW_S]
+        if len(recent) >= _EDITS_MAX:
+            raise ForeignEdits(
+                f"Deployment {metadata['namespace']}/{metadata['name']}: {who} changed it {len(recent) + 1} times within {_EDITS_WINDOW_S / 60:g} minutes, so "
+                "it is left as it is for now; make that tool leave this Deployment alone, and change the InferenceService instead"
+            )
+        recent.append(now.steady_s)
+        self._metrics.reverts.inc()
+        about = logs.about("Deployment", metadata["namespace"], metadata["name"], state.uid)
+        logger.warning("a Deployment was changed by somebody else; it is put right", extra={**about, "manager": who})
 
     async def write_facts(self, body: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Writes the part of the status that the extender needs, where it changed."""
         before = self.status_of(body)
         await self._patch(body, before, {**before, **{key: after[key] for key in _FACTS if key in after}})
 
-    async def write_status(self, body: Mapping[str, Any], after: Mapping[str, Any], verdicts: Sequence[Verdict], now: datetime) -> None:
+    async def write_status(self, body: Mapping[str, Any], after: Mapping[str, Any], verdicts: Sequence[Verdict], now: Moment) -> None:
         """Writes the whole status where it changed, then one event for each transition."""
         before = self.status_of(body)
         generation = int(body["metadata"].get("generation") or 0)
-        merged = merges.merge(before.get("conditions") or [], verdicts, generation, now)
+        merged = merges.merge(before.get("conditions") or [], verdicts, generation, now.date)
         await self._patch(body, before, {**after, "conditions": merged.conditions, "observedGeneration": generation})
         for verdict in merged.transitions:
-            await self._api.create_event(body["metadata"]["namespace"], events.event_for(body, verdict, now))
+            await self._api.create_event(body["metadata"]["namespace"], events.event_for(body, verdict, now.date))
             self._metrics.writes.labels("event").inc()
 
     def forget(self, uid: str) -> None:
         """Drops what is remembered of a service that is gone."""
         self._applied.pop(uid, None)
         self._written.pop(uid, None)
+        self._edits.pop(uid, None)
 
     def status_of(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The status as stored: as the watch showed it, or as we wrote it since."""

@@ -29,13 +29,16 @@ class Rung:
     @property
     def cost(self) -> Fraction:
         """Of all replicas together, in the candidate's unit."""
-        return self.candidate.cost * self.replicas
+        return self.candidate.cost.amount * self.replicas
 
     @property
-    def rank(self) -> tuple[bool, Fraction, int, float, str]:
-        """Order of preference, least first: known before unknown, cheap, few replicas (each holds the weights once), fast, by name."""
+    def rank(self) -> tuple[bool, bool, Fraction, int, float, str]:
+        """Order of preference, least first: known before unknown, cheap, few replicas (each holds the weights once), fast, by name.
+
+        What has no price comes after everything that has one: an unknown price is not a low one.
+        """
         predicted = float("inf") if self.predicted_ms is None else self.predicted_ms
-        return (not self.meets_slo, self.cost, self.replicas, predicted, str(self.candidate.slice_class))
+        return (not self.meets_slo, not self.candidate.cost.priced, self.cost, self.replicas, predicted, str(self.candidate.slice_class))
 
 
 def judge(service: Service, candidate: Candidate, replicas: int, answer: Answer) -> Rung:

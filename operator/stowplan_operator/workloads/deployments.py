@@ -24,18 +24,31 @@ class DeploymentState:
     generation: int
     observed_generation: int
     replicas: int
+    """Asked for."""
+    total: int
+    """That there are, of any template."""
     updated: int
     """Pods of the present template."""
-    ready: int
     available: int
+    """That serve, of any template."""
+    template_digest: str
+    """Of the pod template that we applied last; empty where we did not."""
+    foreign_manager: str
+    """Who changed the spec last, where it was not us; as the API server's managed fields name them, empty where nobody did."""
 
 
-def manifest_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
-    """The Deployment of a service on a rung, for server-side apply.
+def template_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
+    """The pod template of a service on a rung."""
+    return templates.on_rung(service["spec"]["template"], service["metadata"]["name"], rung)
+
+
+def manifest_for(service: Mapping[str, Any], template: Mapping[str, Any], replicas: int) -> dict[str, Any]:
+    """The Deployment of a service, for server-side apply.
 
     Args:
         service: the InferenceService as the API server gave it.
-        rung: where it shall run.
+        template: of its pods.
+        replicas: to ask for.
     """
     name, namespace, uid = (service["metadata"][key] for key in ("name", "namespace", "uid"))
     return {
@@ -45,6 +58,7 @@ def manifest_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
             "name": name,
             "namespace": namespace,
             "labels": {keys.SERVICE_LABEL: name, "app.kubernetes.io/managed-by": "stowplan"},
+            "annotations": {keys.TEMPLATE_DIGEST_ANNOTATION: fingerprint(template)},
             "ownerReferences": [
                 {
                     "apiVersion": f"{keys.GROUP}/{keys.VERSION}",
@@ -58,11 +72,11 @@ def manifest_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
             ],
         },
         "spec": {
-            "replicas": rung.replicas,
+            "replicas": replicas,
             "selector": {"matchLabels": {keys.SERVICE_LABEL: name}},
             # A running server stays until its successor serves: a place is given only where both keep the objective.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": templates.on_rung(service["spec"]["template"], name, rung),
+            "template": template,
         },
     }
 
@@ -82,7 +96,16 @@ def state_of(body: Mapping[str, Any]) -> DeploymentState:
         generation=int(metadata.get("generation") or 0),
         observed_generation=int(status.get("observedGeneration") or 0),
         replicas=int((body.get("spec") or {}).get("replicas") or 0),
+        total=int(status.get("replicas") or 0),
         updated=int(status.get("updatedReplicas") or 0),
-        ready=int(status.get("readyReplicas") or 0),
         available=int(status.get("availableReplicas") or 0),
+        template_digest=str((metadata.get("annotations") or {}).get(keys.TEMPLATE_DIGEST_ANNOTATION, "")),
+        foreign_manager=_foreign_manager(metadata),
     )
+
+
+def _foreign_manager(metadata: Mapping[str, Any]) -> str:
+    entries = [entry for entry in metadata.get("managedFields") or [] if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})]
+    latest: Mapping[str, Any] = max(entries, key=lambda entry: str(entry.get("time", "")), default={})
+    manager = str(latest.get("manager", ""))
+    return "" if manager == FIELD_MANAGER else manager[:64]
