@@ -42,6 +42,7 @@ def calibrate(
 
     Only the anchors are measured here: every answer for this machine stays `extrapolated`, with wider intervals.
     """
+    from stowplan_predictor.fusion.serving import open_fusion
     from stowplan_predictor.training.calibration import anchor_readings, calibrations
 
     opened = questions.opened_bundle(bundle, runtime)
@@ -51,7 +52,7 @@ def calibrate(
     _check_device(described, [known.name for known in opened.devices])
     parts = _parts(slices, described)
     with progresses.waiting("calibrating", _USUAL_SECONDS) as say:
-        readings = anchor_readings.read_anchors(described, parts, on_wait=say)
+        readings = anchor_readings.read_anchors(described, open_fusion(opened.fusion), parts, on_wait=say)
     found = calibrations.fit(readings, opened, described)
     version = calibrations.write(base, described, found, to, _made())
     document = {

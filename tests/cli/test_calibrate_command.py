@@ -12,6 +12,7 @@ from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.slices import DeviceName, Slice, parse_slice
 from stowplan_predictor.bundles.loading import load_bundle
+from stowplan_predictor.fusion.serving import Fusion, RuleFusion
 from stowplan_predictor.kernels.resources import slice_resources
 from stowplan_predictor.kernels.rooflines import roofline_ms
 from stowplan_predictor.measuring import devices
@@ -43,14 +44,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Slices that anchors were measured on; on this machine everything takes half as long again as the bundle says."""
     slices: list[str] = []
 
-    def read(device: CpuDevice, parts: Sequence[Slice], *, on_wait: Callable[[str], None]) -> list[Reading]:
+    def read(device: CpuDevice, fusion: Fusion, parts: Sequence[Slice], *, on_wait: Callable[[str], None]) -> list[Reading]:
         del on_wait
         slices.extend(str(part) for part in parts)
         found = []
         for part in parts:
             resources = slice_resources(device, part)
             for name in KNOWN:
-                work = anchor_readings.work_of(name, device)
+                work = anchor_readings.work_of(name, device, fusion)
                 ours = SLOWNESS * float(roofline_ms(work, resources).sum()) + PER_KERNEL_MS * len(work.types)
                 found.append(Reading(name, work, resources, SLOWER * ours))
         return found
@@ -146,7 +147,8 @@ def test_anchors_are_really_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchor_readings, "_REFERENCE_S", 0.05)
     told: list[str] = []
     names = ("gemm-197-384", "maxpool-64-112")
-    found = anchor_readings.read_anchors(DEVICE, [parse_slice("cpu:1")], names, rules=BatchRules(rounds=1, min_runs=2, min_s=0.001), on_wait=told.append)
+    rules = BatchRules(rounds=1, min_runs=2, min_s=0.001)
+    found = anchor_readings.read_anchors(DEVICE, RuleFusion(), [parse_slice("cpu:1")], names, rules=rules, on_wait=told.append)
 
     assert [reading.name for reading in found] == list(names)
     assert all(reading.measured_ms > 0 and reading.slice_.threads == 1 for reading in found)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stowplan_predictor.fusion import rules
 from stowplan_predictor.fusion.classifier_inputs import EDGE_FEATURES, OPERATOR_FEATURES, classifier_inputs, live_edges
+from stowplan_predictor.fusion.classifiers import learned_kernels
 from stowplan_predictor.fusion.groupings import UnionFind, groups
-from stowplan_predictor.fusion.serving import learned_kernels
 from stowplan_predictor.graphs.opgraphs import OpGraph
 from support.opgraphs import GraphMaker
 from support.random_opgraphs import graphs as random_graphs

@@ -8,8 +8,8 @@ from stowplan_fleet.questions import Occupant, Question, UnknownOccupant
 from stowplan_fleet.slices import DeviceName, SliceClass, parse_slice
 from stowplan_predictor.bundles.loading import Bundle, load_bundle
 from stowplan_predictor.errors import GraphTooLarge
-from stowplan_predictor.pipelines import Pipeline, isolations
-from stowplan_predictor.pipelines.analyses import Analyses, analysed
+from stowplan_predictor.pipelines import Pipeline, cpu_runs
+from stowplan_predictor.pipelines.analyses import Analyses, reading_here
 from stowplan_predictor.pipelines.caches import CacheLimits, LruCache
 from stowplan_predictor.pipelines.footprints import footprint_bytes
 from support.synthetic_bundles import DEVICE, RUNTIME, chain_model, write_synthetic_bundle
@@ -63,7 +63,7 @@ def test_graphs_fill_no_more_than_they_may(bundle: Bundle) -> None:
 def test_a_graph_that_fits_no_cache_is_refused() -> None:
     """It would be forgotten as soon as it is known, and pushed again for ever."""
     with pytest.raises(GraphTooLarge, match="not remembered"):
-        Analyses(analysed, graphs_bytes=500).analyze(chain_model(), {})
+        Analyses(reading_here(), graphs_bytes=500).analyze(chain_model(), {})
 
 
 def test_answers_with_many_tenants_count_for_more(bundle: Bundle) -> None:
@@ -100,7 +100,7 @@ def test_many_slices_of_a_graph_are_computed_some_at_a_time(bundle: Bundle, monk
     answers = []
     questions: list[Question] = []
     for at_a_time in (1, 5, 10_000):
-        monkeypatch.setattr(isolations, "_KERNELS_AT_A_TIME", at_a_time)
+        monkeypatch.setattr(cpu_runs, "_KERNELS_AT_A_TIME", at_a_time)
         pipeline = Pipeline(bundle)
         digests.append(pipeline.analyze(chain_model(), {}).graph_digest)
         questions = [Question(Occupant(digests[0], SliceClass(DEVICE.name, parse_slice(f"cpu:{250 * part}m")), 1.0)) for part in range(1, 17)]

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from stowplan_predictor.pipelines.analyses import Analysed, analysed
+from stowplan_predictor.pipelines.analyses import Analysed, reading_here
 from stowplan_predictor.pipelines.footprints import footprint_bytes
 from stowplan_predictor.serving import frames
 from support.synthetic_bundles import chain_model
@@ -39,7 +39,7 @@ def test_arrays_arrive_with_type_shape_and_content() -> None:
 
 def test_an_analysis_arrives_whole() -> None:
     """Everything that predictions need of a graph: equal in every value and every array."""
-    sent = analysed(chain_model(), {})
+    sent = reading_here()(chain_model(), {})
     found = frames.decode(frames.encode(sent), Analysed)
 
     assert found.summary == sent.summary

@@ -11,8 +11,9 @@ pytest.importorskip("torch_geometric", reason="needs the training extra")
 import torch
 from stowplan_predictor.fusion import rules, tables
 from stowplan_predictor.fusion.classifier_inputs import EDGE_FEATURES, OPERATOR_FEATURES, classifier_inputs
+from stowplan_predictor.fusion.classifiers import LearnedFusion
 from stowplan_predictor.fusion.fused_kernels import Kernel
-from stowplan_predictor.fusion.serving import LearnedFusion, RuleFusion, open_fusion
+from stowplan_predictor.fusion.serving import FusionSource, RuleFusion, open_fusion
 from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.graphs.opgraphs import OpGraph
 from stowplan_predictor.training.data.folds import LIGHT_FOLD
@@ -44,7 +45,7 @@ def fitted(blocks: list[FusionSample]) -> Iterator[FittedFusion]:
 def test_training_gives_curves_and_a_fusion_that_serves(fitted: FittedFusion, blocks: list[FusionSample]) -> None:
     """One value an epoch and curve; the bundle's files open, and cut a graph into kernels that hold every operator once."""
     assert {len(curve) for curve in fitted.curves.values()} == {2}
-    fusion = open_fusion(fitted.table, fitted.files)
+    fusion = open_fusion(FusionSource(fitted.table, fitted.files[fitted.table.file]))
     kernels = fusion.kernels(blocks[7].graph, 16)
 
     assert sorted(index for kernel in kernels for index in kernel.operators) == list(range(len(blocks[7].graph.operators)))
@@ -76,15 +77,15 @@ def test_onnx_runtime_answers_as_torch(blocks: list[FusionSample], recurrent: bo
 def test_a_fusion_of_another_version_is_refused(fitted: FittedFusion) -> None:
     """Other columns, an unknown system, a missing file or a broken one: a named reason instead of wrong kernels."""
     other = FusionTable(tables.GAT_LSTM, "f", (), ("something else",), ())
-    for table, files, message in (
-        (other, {"f": b""}, "other features"),
-        (FusionTable("wishes", "f", (), (), ()), {"f": b""}, "wishes"),
-        (fitted.table, {}, "missing"),
-        (fitted.table, {fitted.table.file: b"no model"}, "cannot open"),
+    for table, content, message in (
+        (other, b"x", "other features"),
+        (FusionTable("wishes", "f", (), (), ()), b"x", "wishes"),
+        (fitted.table, b"", "missing"),
+        (fitted.table, b"no model", "cannot open"),
     ):
         with pytest.raises(ValueError, match=message):
-            open_fusion(table, files)
-    assert isinstance(open_fusion(FusionTable.rules(), {}), RuleFusion)
+            open_fusion(FusionSource(table, content))
+    assert isinstance(open_fusion(FusionSource(FusionTable.rules())), RuleFusion)
 
 
 @pytest.mark.train

@@ -13,15 +13,17 @@ from stowplan_fleet import descriptors
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.errors import ValueRefused
 
+from stowplan_predictor.bundles.gpu_bundles import GPUS, GpuBundle, gpu_bundle
 from stowplan_predictor.bundles.manifests import MANIFEST, Manifest, digest, read_manifest
 from stowplan_predictor.colocation.degradations import TERMS, ColocationTable
 from stowplan_predictor.errors import BundleNotFound, BundleRefused
-from stowplan_predictor.fusion.tables import RULES, FusionTable
+from stowplan_predictor.fusion.serving import FusionSource, open_fusion
+from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.latencies import NetworkModel, NetworkTable
 from stowplan_predictor.response.response_times import ResponseTable
 
-# The runtime whose bundle this package ships.
+# The runtime whose bundle of CPUs this package ships.
 CPU_RUNTIME: Final = "onnxruntime-cpu"
 FUSION: Final = "fusion.json"
 NETWORKS: Final = "networks.json"
@@ -36,12 +38,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Trained models of one runtime, checked and ready to answer."""
+    """Trained models of one runtime on CPUs, checked and ready to answer."""
 
     manifest: Manifest
     manifest_json: str
     """As it lies on disk."""
-    fusion: FusionTable
+    fusion: FusionSource
     """How graphs are cut into kernels."""
     kernels: KernelEstimator
     networks: NetworkModel
@@ -53,7 +55,7 @@ class Bundle:
     @property
     def label(self) -> str:
         """`<name>@<version>`, as every answer carries it."""
-        return f"{self.manifest.name}@{self.manifest.version}"
+        return self.manifest.label
 
 
 def _read(folder: Path, path: str) -> bytes:
@@ -84,23 +86,27 @@ def _table(files: Mapping[str, bytes], path: str, kind: type[T]) -> T:
     return msgspec.convert(content, kind)
 
 
+def _fusion(files: Mapping[str, bytes]) -> FusionSource:
+    """How the bundle cuts graphs; opened once, so that one nobody can use is refused now and not with the first graph."""
+    table = _table(files, FUSION, FusionTable)
+    found = FusionSource(table, files.get(table.file, b""))
+    open_fusion(found)
+    return found
+
+
 def _assemble(manifest: Manifest, raw: bytes, files: Mapping[str, bytes]) -> Bundle:
     colocation = _table(files, COLOCATION, ColocationTable)
     if colocation.terms != TERMS or len(colocation.coefficients) != len(TERMS):
         raise BundleRefused(f"bundle {manifest.name}: trained with other features than this version computes; train it again with `stowplan train`")
     if any(coefficient < 0 for coefficient in colocation.coefficients):
         raise BundleRefused(f"bundle {manifest.name}: a tenant would make its neighbour faster; train it again with `stowplan train`")
-    fusion = _table(files, FUSION, FusionTable)
-    if fusion.system != RULES:
-        # The kernels of an analysed graph outlive a bundle that is replaced: they are made by rules alone, and so must be the bundle's.
-        raise BundleRefused(f"bundle {manifest.name}: its graphs are cut by {fusion.system!r}, this version serves bundles that go by {RULES!r}")
     devices = tuple(descriptors.read_device(data) for path, data in sorted(files.items()) if path.startswith(f"{DEVICES}/"))
     if not devices:
         raise BundleRefused(f"bundle {manifest.name}: names no device that it was measured on; train it again with `stowplan train`")
     return Bundle(
         manifest=manifest,
         manifest_json=raw.decode(),
-        fusion=fusion,
+        fusion=_fusion(files),
         kernels=open_kernels(files[KERNELS], files),
         networks=NetworkModel(_table(files, NETWORKS, NetworkTable), files),
         colocation=colocation,
@@ -109,8 +115,8 @@ def _assemble(manifest: Manifest, raw: bytes, files: Mapping[str, bytes]) -> Bun
     )
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Reads, checks and opens a bundle directory.
+def open_bundle(path: Path) -> Bundle | GpuBundle:
+    """Reads, checks and opens a bundle directory, of CPUs or of GPUs.
 
     Raises:
         BundleNotFound: there is no such directory, or it holds no manifest.
@@ -122,21 +128,52 @@ def load_bundle(path: Path) -> Bundle:
     manifest = read_manifest(raw, str(path / MANIFEST))
     files = _checked_files(path, manifest)
     try:
-        return _assemble(manifest, raw, files)
+        return gpu_bundle(manifest, raw, files, _fusion(files)) if GPUS in files else _assemble(manifest, raw, files)
     # Whatever a table or an ONNX file holds that its reader cannot take: ONNX Runtime's own errors derive from Exception only.
     except (ValueRefused, msgspec.ValidationError, ValueError, KeyError, RuntimeError) as error:
         raise BundleRefused(f"{path}: complete and unaltered, but not usable by this version: {error}; train it again with `stowplan train`") from error
 
 
-def shipped_bundle(runtime: str) -> Bundle:
-    """The bundle for a runtime that this package carries.
+def load_bundle(path: Path) -> Bundle:
+    """A bundle of CPUs.
+
+    Raises:
+        BundleNotFound: as `open_bundle`.
+        BundleRefused: as `open_bundle`, or it is a bundle of GPUs.
+    """
+    found = open_bundle(path)
+    if not isinstance(found, Bundle):
+        raise BundleRefused(f"{path}: a bundle of GPUs (runtime {found.manifest.runtime}); a bundle of CPUs is wanted here")
+    return found
+
+
+def shipped_runtimes() -> tuple[str, ...]:
+    """Runtimes that this package carries a bundle for."""
+    root = _shipped()
+    return tuple(sorted(folder.name for folder in root.iterdir() if (folder / MANIFEST).is_file())) if root.is_dir() else ()
+
+
+def shipped_folder(runtime: str) -> Path:
+    """Where the bundle lies that this package carries for a runtime.
 
     Raises:
         BundleNotFound: it carries none for that runtime.
-        BundleRefused: it was altered after installation.
     """
-    root = Path(str(resources.files("stowplan_predictor") / "shipped"))
-    known = sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    known = shipped_runtimes()
     if runtime not in known:
         raise BundleNotFound(f"no bundle for runtime {runtime[:64]!r}; there are: {', '.join(known) or 'none'}")
-    return load_bundle(root / runtime)
+    return _shipped() / runtime
+
+
+def shipped_bundle(runtime: str) -> Bundle:
+    """The bundle of CPUs for a runtime that this package carries.
+
+    Raises:
+        BundleNotFound: it carries none for that runtime.
+        BundleRefused: it was altered after installation, or is one of GPUs.
+    """
+    return load_bundle(shipped_folder(runtime))
+
+
+def _shipped() -> Path:
+    return Path(str(resources.files("stowplan_predictor") / "shipped"))

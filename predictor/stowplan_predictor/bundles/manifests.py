@@ -50,6 +50,11 @@ class Manifest:
     errors: Mapping[str, Any]
     """By stage: error on held-out families, the floor (trivial baselines) and the noise of the measurements, with units in the names."""
 
+    @property
+    def label(self) -> str:
+        """`<name>@<version>`, as every answer carries it."""
+        return f"{self.name}@{self.version}"
+
 
 def canonical(content: Mapping[str, Any]) -> bytes:
     """The one spelling of a JSON object.

@@ -1,28 +1,27 @@
 """Model files to the numbers that predictions need, kept by digest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from stowplan_fleet.answers import UnknownReason
-from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.services import GraphDigest
 
 from stowplan_predictor.errors import CannotJudge, GraphTooLarge
-from stowplan_predictor.fusion import layouts, rules
+from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
-from stowplan_predictor.kernels.workloads import Workloads, workloads
+from stowplan_predictor.kernels.workloads import Workloads
 from stowplan_predictor.pipelines.caches import LruCache
+from stowplan_predictor.pipelines.cuts import RULES, Cuts
 from stowplan_predictor.pipelines.footprints import footprint_bytes
 
 ModelFile = bytes | memoryview
 Shapes = Mapping[str, tuple[int, ...]]
 # A file with its shapes, as a key.
 _FileKey = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
-# With AVX-512 and without.
-BLOCKS: Final = tuple(sorted({layouts.channel_block(()), layouts.CHANNEL_BLOCK}))
 # A summary is a kilobyte with its key, unless somebody names hundreds of inputs.
 _SUMMARIES_BYTES: Final = 8 << 20
 
@@ -32,8 +31,8 @@ class Analysed:
     """All that is remembered of a model file with bound shapes. Plain values and arrays: it may come from another process."""
 
     summary: GraphSummary
-    work: dict[int, Workloads]
-    """By channels in a block of the runtime's blocked layout: kernels differ between machines that differ in it."""
+    work: dict[str, Workloads]
+    """By the name of the cut."""
 
 
 class Analyst(Protocol):
@@ -43,24 +42,33 @@ class Analyst(Protocol):
         """Reads a model file; raises GraphRefused."""
 
 
-def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAULT_LIMITS) -> Analysed:
+def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAULT_LIMITS, *, cuts: Cuts) -> Analysed:
     """Reads a model file in this process.
 
     Raises:
         GraphRefused: the file is broken, or holds what nobody can judge.
     """
     graph = loading.load_graph(onnx_model, input_shapes, limits=limits)
-    kernels = {block: rules.fuse(graph, block) for block in BLOCKS}
+    work = cuts.works(graph)
     summary = GraphSummary(
         graph_digest=graph.digest,
         model_digest=loading.model_digest(onnx_model),
         operators=len(graph.operators),
-        kernels=len(kernels[layouts.CHANNEL_BLOCK]),
+        kernels=len(next(iter(work.values())).types),
         flops=graph.flops,
         parameters=graph.parameters,
         parameter_bytes=graph.parameter_bytes,
     )
-    return Analysed(summary, {block: workloads(graph, found, block) for block, found in kernels.items()})
+    return Analysed(summary, work)
+
+
+def reading_here(sources: Iterable[FusionSource] = RULES) -> Analyst:
+    """An analyst that reads model files in this process.
+
+    Raises:
+        ValueError: a fusion is not usable.
+    """
+    return partial(analysed, cuts=Cuts(sources))
 
 
 class Analyses:
@@ -74,7 +82,7 @@ class Analyses:
             graphs_bytes: memory that graphs may take together.
         """
         self._analyst = analyst
-        self._work: LruCache[GraphDigest, dict[int, Workloads]] = LruCache(graphs_bytes, lambda _, work: footprint_bytes(work))
+        self._work: LruCache[GraphDigest, dict[str, Workloads]] = LruCache(graphs_bytes, lambda _, work: footprint_bytes(work))
         self._summaries: LruCache[_FileKey, GraphSummary] = LruCache(_SUMMARIES_BYTES, lambda key, summary: footprint_bytes((key, summary)))
 
     def analyze(self, onnx_model: ModelFile, input_shapes: Shapes) -> GraphSummary:
@@ -101,8 +109,8 @@ class Analyses:
         """About how much memory they take."""
         return self._work.bytes + self._summaries.bytes
 
-    def work(self, digest: GraphDigest, device: CpuDevice) -> Workloads:
-        """The kernels of a graph on a device.
+    def work(self, digest: GraphDigest, cut: str) -> Workloads:
+        """The kernels of a graph, cut in one of the ways that its analyst knows.
 
         Raises:
             CannotJudge: this process has not analysed it, or forgot it.
@@ -110,4 +118,4 @@ class Analyses:
         work = self._work.get(digest)
         if work is None:
             raise CannotJudge(UnknownReason.GRAPH_NOT_FOUND, f"graph {digest} was not analysed by this process; analyse it again and repeat")
-        return work[layouts.channel_block(device.isa)]
+        return work[cut]

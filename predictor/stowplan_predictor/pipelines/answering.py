@@ -1,50 +1,50 @@
 """The whole predictor in one object: analyse, predict, explain. Synchronous and thread-safe; gRPC and the command line stand before it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from stowplan_fleet.answers import Answer, UnknownReason, unknown
-from stowplan_fleet.devices import CpuDevice, Device
+from stowplan_fleet.devices import Device
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.services import GraphDigest
 from stowplan_fleet.slices import DeviceName, SliceClass
 
-from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.errors import CannotJudge
-from stowplan_predictor.pipelines.analyses import Analyses, Analyst, analysed
+from stowplan_predictor.pipelines.analyses import Analyses, reading_here
 from stowplan_predictor.pipelines.caches import CacheLimits, LruCache
 from stowplan_predictor.pipelines.explanations import KernelShare, kernel_shares
-from stowplan_predictor.pipelines.isolations import Isolations, Place, Run, cpu_of
-from stowplan_predictor.pipelines.judgements import judge
+from stowplan_predictor.pipelines.isolations import Isolations, Place
+from stowplan_predictor.pipelines.judges import AnyBundle, Run, judge_of
 
-# A question that needs work, its position and its device.
-_Open = tuple[int, Question, CpuDevice]
+# A question that needs work, its position and its device as the judge named it.
+_Open = tuple[int, Question, Any]
 # What an answer, its question and their place in the cache take, texts and tenants apart (measured: 1.2 kB).
 _ANSWER_BYTES: Final = 1300
 _TENANT_BYTES: Final = 500
 
 
-def _answer_bytes(key: tuple[Question, CpuDevice], answer: Answer) -> int:
+def _answer_bytes(key: tuple[Question, Any], answer: Answer) -> int:
     return _ANSWER_BYTES + len(answer.message) + len(key[0].tenants) * _TENANT_BYTES
 
 
 class Pipeline:
     """Every stage of one bundle, with everything it ever computed kept by content."""
 
-    def __init__(self, bundle: Bundle, analyst: Analyst = analysed, caches: CacheLimits | None = None) -> None:
+    def __init__(self, bundle: AnyBundle, analyses: Analyses | None = None, caches: CacheLimits | None = None) -> None:
         """Nothing is known yet.
 
         Args:
             bundle: who judges.
-            analyst: who reads model files; this process where nobody else is named.
+            analyses: of graphs, shared with other pipelines and cut by this bundle's fusion too; when None, of its own, read in this process.
             caches: memory that may be filled; the defaults when None.
         """
         self.bundle = bundle
+        self.judge = judge_of(bundle)
         limits = caches or CacheLimits()
-        self._analyses = Analyses(analyst, limits.graphs_bytes)
-        self._isolations = Isolations(bundle, self._analyses, limits.isolations_bytes)
-        self._answers: LruCache[tuple[Question, CpuDevice], Answer] = LruCache(limits.answers_bytes, _answer_bytes)
+        self._analyses = analyses or Analyses(reading_here([bundle.fusion]), limits.graphs_bytes)
+        self._isolations = Isolations(self.judge, self._analyses, limits.isolations_bytes)
+        self._answers: LruCache[tuple[Question, Any], Answer] = LruCache(limits.answers_bytes, _answer_bytes)
 
     def analyze(self, onnx_model: bytes | memoryview, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
         """Reads a model file, binds its dynamic dimensions and remembers its kernels.
@@ -76,7 +76,7 @@ class Pipeline:
         open_questions: list[_Open] = []
         for index, question in enumerate(questions):
             try:
-                device = cpu_of(question.subject.slice_class, devices)
+                device = self.judge.device(question.subject.slice_class, devices)
             except CannotJudge as error:
                 answers[index] = unknown(error.reason, error.message, label)
                 continue
@@ -94,11 +94,12 @@ class Pipeline:
         Raises:
             CannotJudge: no honest number exists; carries the reason an unknown answer would name.
         """
-        place = (graph_digest, slice_class, cpu_of(slice_class, devices))
+        device = self.judge.device(slice_class, devices)
+        place = (graph_digest, slice_class, device)
         outcome = self._isolations.prepare([place])[place]
         if isinstance(outcome, CannotJudge):
             raise CannotJudge(outcome.reason, outcome.message)
-        return kernel_shares(self._analyses.work(graph_digest, place[2]), outcome.isolated)
+        return kernel_shares(self._analyses.work(graph_digest, self.judge.cut(device)), outcome.isolated)
 
     @property
     def cache_entries(self) -> dict[str, int]:
@@ -119,14 +120,16 @@ class Pipeline:
         ]
         runs = self._isolations.prepare(places)
         answers = {}
-        for index, question, device in open_questions:
-            answer = self._judge(question, device, runs)
-            answers[index] = answer
+        for asked in open_questions:
+            index, question, device = asked
+            answers[index] = answer = self._answer_to(asked, runs)
             if answer.unknown_reason is not UnknownReason.GRAPH_NOT_FOUND:
                 self._answers.put((question, device), answer)
         return answers
 
-    def _judge(self, question: Question, device: CpuDevice, runs: Mapping[Place, Run | CannotJudge]) -> Answer:
+    def _answer_to(self, asked: _Open, runs: Mapping[Place, Run | CannotJudge]) -> Answer:
+        _, question, device = asked
+
         def run_of(occupant: Occupant) -> Run:
             outcome = runs[(occupant.graph_digest, occupant.slice_class, device)]
             if isinstance(outcome, CannotJudge):
@@ -134,6 +137,6 @@ class Pipeline:
             return outcome
 
         try:
-            return judge(question, run_of, self.bundle)
+            return self.judge.judge(question, run_of)
         except CannotJudge as error:
             return unknown(error.reason, error.message, self.bundle.label)

@@ -11,7 +11,7 @@ from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.colocation.degradations import Neighbourhood, check_room, extrapolations, log_slowdown
 from stowplan_predictor.colocation.demands import Pressure, pressure
 from stowplan_predictor.errors import CannotJudge
-from stowplan_predictor.pipelines.isolations import Run
+from stowplan_predictor.pipelines.cpu_runs import Run
 from stowplan_predictor.response.response_times import check_server, request_ms, response
 
 RunOf = Callable[[Occupant], Run]

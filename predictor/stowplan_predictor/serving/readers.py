@@ -8,10 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from stowplan_predictor.errors import GraphTooLarge, PredictorError
+from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.pipelines.analyses import Analysed, ModelFile, Shapes
+from stowplan_predictor.pipelines.cuts import RULES
 from stowplan_predictor.serving import frames
 from stowplan_predictor.serving.pools import PoolFull
 from stowplan_predictor.serving.reading import REFUSALS, Reply, Request, Rules
@@ -40,11 +43,11 @@ class _Reader:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def await_ready(self) -> None:
+    def await_ready(self, fusions: tuple[FusionSource, ...]) -> None:
         if self._ready:
             return
         try:
-            frames.send(self._connection, frames.encode(Rules(self._settings.limits, self._settings.memory_bytes)), timeout_s=_START_S)
+            frames.send(self._connection, frames.encode(Rules(self._settings.limits, self._settings.memory_bytes, fusions)), timeout_s=_START_S)
             frames.receive(self._connection, _START_S)
         except (frames.PeerGone, frames.PeerLate) as error:
             raise PredictorError(f"a process that reads model files does not start: {error}") from error
@@ -71,6 +74,7 @@ class Readers:
     def __init__(self, settings: Analysis, processes: int) -> None:
         """Starts the processes, and does not wait for them."""
         self._settings = settings
+        self._fusions: tuple[FusionSource, ...] = RULES
         self._lock = threading.Lock()
         self._closed = False
         self._all = {_Reader(settings) for _ in range(processes)}
@@ -81,6 +85,11 @@ class Readers:
         """Processes that had to make way for a fresh one."""
         self.peak_bytes = 0
         """Most memory that a process told of so far."""
+
+    def cutting_by(self, fusions: Sequence[FusionSource]) -> "Readers":
+        """These processes, cutting graphs so. To be called before the first file is read: processes start while bundles are still being loaded."""
+        self._fusions = tuple(fusions)
+        return self
 
     def __call__(self, onnx_model: ModelFile, input_shapes: Shapes) -> Analysed:
         """Has a file read.
@@ -96,7 +105,7 @@ class Readers:
             if not reader.alive:
                 # It died while nobody asked it anything: no file is to blame.
                 reader = self._replacement(reader)
-            reader.await_ready()
+            reader.await_ready(self._fusions)
             reply, body = reader.ask(onnx_model, input_shapes)
             keep = not reply.last
             self.peak_bytes = max(self.peak_bytes, reply.peak_bytes)
@@ -121,7 +130,7 @@ class Readers:
         """
         with self._lock:
             for reader in self._all:
-                reader.await_ready()
+                reader.await_ready(self._fusions)
 
     def close(self) -> None:
         """Ends all processes, whatever they do: whoever waits for one is told to ask elsewhere."""

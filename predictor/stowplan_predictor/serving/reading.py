@@ -18,8 +18,10 @@ from stowplan_fleet import heaps
 from stowplan_fleet.errors import GraphRefused
 
 from stowplan_predictor import errors
+from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.graphs.limits import Limits
 from stowplan_predictor.pipelines.analyses import analysed
+from stowplan_predictor.pipelines.cuts import Cuts
 from stowplan_predictor.serving import frames
 
 # Memory that the allocator may keep after a large file; beyond it the process ends, and a fresh one takes its place.
@@ -34,6 +36,8 @@ class Rules:
 
     limits: Limits
     memory_bytes: int
+    fusions: tuple[FusionSource, ...]
+    """How graphs are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,9 @@ def _status_bytes(field: str) -> int:
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
 
 
-def _answer(request: Request, model: bytearray, rules: Rules) -> tuple[Reply, bytes]:
+def _answer(request: Request, model: bytearray, rules: Rules, cuts: Cuts) -> tuple[Reply, bytes]:
     try:
-        found = frames.encode(analysed(memoryview(model), request.input_shapes, rules.limits))
+        found = frames.encode(analysed(memoryview(model), request.input_shapes, rules.limits, cuts=cuts))
     except GraphRefused as error:
         return Reply(refused=type(error).__name__, message=str(error)[:4096]), b""
     except MemoryError:
@@ -91,6 +95,8 @@ def _answer(request: Request, model: bytearray, rules: Rules) -> tuple[Reply, by
 def serve(connection: socket.socket) -> None:
     """Answers frames until the connection ends."""
     rules = frames.decode(frames.receive(connection)[0], Rules)
+    # What a learned fusion takes is none of a file's memory.
+    cuts = Cuts(rules.fusions)
     limit = _status_bytes("VmSize") + rules.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -99,7 +105,7 @@ def serve(connection: socket.socket) -> None:
     last = False
     while not last:
         head, model = frames.receive(connection)
-        reply, body = _answer(frames.decode(head, Request), model, rules)
+        reply, body = _answer(frames.decode(head, Request), model, rules, cuts)
         del model
         last = _status_bytes("VmRSS") > _KEPT_BYTES
         frames.send(connection, frames.encode(Reply(reply.refused, reply.message, last, _status_bytes("VmHWM"))), body)

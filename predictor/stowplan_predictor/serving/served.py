@@ -1,27 +1,27 @@
 """Bundles as they are served: one answering pipeline for each runtime, loaded, warmed and described."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import onnx
 from onnx import TensorProto, helper
-from stowplan_fleet import slices
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.clients import BundleDescription
-from stowplan_fleet.devices import CpuDevice, Device
+from stowplan_fleet.devices import Device
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.slices import DeviceName, SliceClass
 
 from stowplan_predictor.bundles import loading
-from stowplan_predictor.bundles.loading import Bundle
 from stowplan_predictor.errors import BundleNotFound
+from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.pipelines import Pipeline
-from stowplan_predictor.pipelines.analyses import Analyst, analysed
+from stowplan_predictor.pipelines.analyses import Analyses, Analyst, reading_here
 from stowplan_predictor.pipelines.caches import CacheLimits
+from stowplan_predictor.pipelines.judges import AnyBundle
 from stowplan_predictor.serving.settings import Bundles
 
 logger = logging.getLogger(__name__)
@@ -61,30 +61,33 @@ class Served:
         return f"{self.description.name}@{self.description.version}"
 
 
-def load(settings: Bundles, analyst: Analyst = analysed, caches: CacheLimits | None = None) -> dict[str, Served]:
-    """Loads and warms every bundle, by runtime.
+def load(settings: Bundles, analyst_of: Callable[[Sequence[FusionSource]], Analyst] = reading_here, caches: CacheLimits | None = None) -> dict[str, Served]:
+    """Loads and warms every bundle, by runtime. A graph is read once for all of them.
 
     Args:
         settings: which bundles.
-        analyst: who reads model files.
-        caches: memory that each bundle's pipeline may fill.
+        analyst_of: who reads model files, and cuts graphs by these fusions.
+        caches: memory that may be filled.
 
     Raises:
         BundleError: one is missing or was altered.
         BundleNotFound: there is none at all.
     """
-    bundles = {bundle.manifest.runtime: bundle for bundle in map(loading.shipped_bundle, settings.runtimes)}
-    bundles |= {bundle.manifest.runtime: bundle for bundle in (loading.load_bundle(Path(folder)) for folder in settings.directories)}
+    folders = [*map(loading.shipped_folder, settings.runtimes), *map(Path, settings.directories)]
+    bundles = {bundle.manifest.runtime: bundle for bundle in map(loading.open_bundle, folders)}
     if not bundles:
         raise BundleNotFound("the settings name no bundle: set bundles.runtimes or bundles.directories")
-    return {runtime: serve(bundle, analyst, caches) for runtime, bundle in sorted(bundles.items())}
+    limits = caches or CacheLimits()
+    analyses = Analyses(analyst_of([bundle.fusion for bundle in bundles.values()]), limits.graphs_bytes)
+    return {runtime: serve(bundle, analyses, limits) for runtime, bundle in bundles.items()}
 
 
-def serve(bundle: Bundle, analyst: Analyst = analysed, caches: CacheLimits | None = None) -> Served:
+def serve(bundle: AnyBundle, analyses: Analyses, caches: CacheLimits) -> Served:
     """Makes a pipeline of a bundle and warms it: the first call of a session costs many times the second."""
     manifest = bundle.manifest
-    served = Served(Pipeline(bundle, analyst, caches), BundleDescription(manifest.name, manifest.version, manifest.runtime, bundle.manifest_json))
-    answer = warm(served, bundle.devices[0])
+    pipeline = Pipeline(bundle, analyses, caches)
+    served = Served(pipeline, BundleDescription(manifest.name, manifest.version, manifest.runtime, bundle.manifest_json))
+    answer = warm(served, *pipeline.judge.first_place())
     logger.info("bundle warmed", extra={"bundle": served.label, "runtime": manifest.runtime, "basis": answer.basis.value})
     return served
 
@@ -93,10 +96,10 @@ def serve(bundle: Bundle, analyst: Analyst = analysed, caches: CacheLimits | Non
 _WARM_SHAPE: Final = (1, 3, 32, 32)
 
 
-def warm(served: Served, device: CpuDevice) -> Answer:
-    """Asks for the latency of a small network on one core of a device."""
+def warm(served: Served, slice_class: SliceClass, device: Device) -> Answer:
+    """Asks for the latency of a small network on a slice of a device."""
     summary = served.pipeline.analyze(_small_model(), {})
-    subject = Occupant(summary.graph_digest, SliceClass(device.name, slices.cpu_slice(1000)), 1.0)
+    subject = Occupant(summary.graph_digest, slice_class, 1.0)
     return served.pipeline.predict([Question(subject)], {device.name: device}, served.description.runtime)[0]
 
 

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 from stowplan_fleet import heaps
 
-from stowplan_predictor.pipelines.analyses import analysed
+from stowplan_predictor.pipelines.analyses import reading_here
 from stowplan_predictor.serving import served as bundles
 from stowplan_predictor.serving.measures import Measures
 from stowplan_predictor.serving.pools import BoundedPool
@@ -134,7 +134,12 @@ async def run(settings: PredictorSettings, load: Load | None = None) -> int:
     try:
         await server.start()
         logger.info("listening", extra={"grpc_port": server.port, "metrics_port": http.server_port})
-        await _serve(server, load or (lambda: bundles.load(settings.bundles, readers or analysed, settings.caches)), stopping, settings.shutdown)
+        await _serve(
+            server,
+            load or (lambda: bundles.load(settings.bundles, readers.cutting_by if readers else reading_here, settings.caches)),
+            stopping,
+            settings.shutdown,
+        )
     finally:
         if readers is not None:
             readers.close()

@@ -7,11 +7,12 @@ from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.slices import Slice
 
 from stowplan_predictor.fusion.layouts import channel_block
+from stowplan_predictor.fusion.serving import Fusion
+from stowplan_predictor.graphs import loading
 from stowplan_predictor.kernels.resources import slice_resources
-from stowplan_predictor.kernels.workloads import Workloads
+from stowplan_predictor.kernels.workloads import Workloads, workloads
 from stowplan_predictor.measuring import batches, networks
 from stowplan_predictor.measuring.batches import BatchRules
-from stowplan_predictor.pipelines.analyses import analysed
 from stowplan_predictor.training.calibration import anchor_kernels
 from stowplan_predictor.training.calibration.calibrations import Reading
 
@@ -21,18 +22,26 @@ _RULES: Final = BatchRules(rounds=6, min_runs=6, min_s=0.05)
 _REFERENCE_S: Final = 3.0
 
 
-def work_of(name: str, device: CpuDevice) -> Workloads:
+def work_of(name: str, device: CpuDevice, fusion: Fusion) -> Workloads:
     """The kernels of an anchor, as the pipeline that serves sees them on a device."""
-    return analysed(anchor_kernels.blueprint(name).structure(), {}).work[channel_block(device.isa)]
+    graph, block = loading.load_graph(anchor_kernels.blueprint(name).structure()), channel_block(device.isa)
+    return workloads(graph, fusion.kernels(graph, block), block)
 
 
 def read_anchors(
-    device: CpuDevice, slices: Sequence[Slice], names: Sequence[str] = anchor_kernels.NAMES, *, rules: BatchRules = _RULES, on_wait: Callable[[str], None]
+    device: CpuDevice,
+    fusion: Fusion,
+    slices: Sequence[Slice],
+    names: Sequence[str] = anchor_kernels.NAMES,
+    *,
+    rules: BatchRules = _RULES,
+    on_wait: Callable[[str], None],
 ) -> list[Reading]:
     """Measures anchors on whole-core slices of this machine.
 
     Args:
         device: this machine's descriptor.
+        fusion: of the bundle that is to be calibrated.
         slices: whole cores.
         names: of anchors.
         rules: how long.
@@ -42,7 +51,7 @@ def read_anchors(
         MachineBusy: another measurement holds the machine.
         MeasurementError: a slice is fractional, or has more cores than the machine.
     """
-    works = {name: work_of(name, device) for name in names}
+    works = {name: work_of(name, device, fusion) for name in names}
     found = []
     for part in slices:
         on_wait(f"measuring {len(works)} anchor kernels on {part}")

@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stowplan_predictor.fusion import tables
 from stowplan_predictor.fusion.classifier_inputs import EDGE_FEATURES, OPERATOR_FEATURES
-from stowplan_predictor.fusion.serving import LearnedFusion
+from stowplan_predictor.fusion.classifiers import LearnedFusion
 from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.training.fusion.models import EdgeClassifier, to_onnx
 from stowplan_predictor.training.fusion.samples import FusionSample, distinct
