@@ -16,6 +16,7 @@ DONE: Final = 0
 REFUSED: Final = 1
 USAGE: Final = 2
 CANNOT_JUDGE: Final = 3
+BROKEN: Final = 4
 
 # Which extra brings a module that is not there.
 _EXTRAS: Final = {

@@ -15,11 +15,12 @@ from stowplan_cli import exits
 
 # Modules with a function `register(app)`, in the order in which `--help` lists their commands.
 THEMES: Final = (
-    "predicting", "explaining", "placing", "surveying", "slicing", "measuring", "profiling", "bundles", "evaluating", "calibrating", "stripping", "processes",
+    "predicting", "explaining", "placing", "surveying", "auditing", "replaying", "slicing", "measuring", "profiling", "bundles", "evaluating",
+    "calibrating", "stripping", "processes",
 )  # fmt: skip
 
 # As a plugin of kubectl: what is asked of a cluster; `explain` names a service there.
-PLUGIN_THEMES: Final = ("accounting", "surveying", "placing", "slicing")
+PLUGIN_THEMES: Final = ("accounting", "surveying", "placing", "slicing", "auditing")
 _PLUGIN: Final = "kubectl-stowplan"
 
 
@@ -34,7 +35,7 @@ def _root(
 ) -> None:
     """Predict the latency of neural networks before they are placed, and place them so that their objectives hold.
 
-    Exit status: 0 done, 1 refused input (the reason is on stderr), 2 wrong usage, 3 cannot judge.
+    Exit status: 0 done, 1 refused input (the reason is on stderr), 2 wrong usage, 3 cannot judge, 4 an audit found a broken promise.
     """
 
 

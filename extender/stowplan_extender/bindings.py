@@ -23,6 +23,7 @@ from stowplan_extender.judgements import Judge
 from stowplan_extender.leaderships import Leadership
 from stowplan_extender.lodgings import PodRecord
 from stowplan_extender.podcalls import PodCalls
+from stowplan_extender.recorders import Recorder
 from stowplan_extender.views import ClusterView
 from stowplan_extender.wire import ExtenderBindingArgs
 
@@ -38,11 +39,12 @@ _SERVER_ERROR: Final = 500
 class Binder:
     """Binds pods to nodes."""
 
-    def __init__(self, view: ClusterView, judge: Judge, calls: PodCalls, leadership: Leadership) -> None:
+    def __init__(self, view: ClusterView, judge: Judge, calls: PodCalls, leadership: Leadership, recorder: Recorder | None = None) -> None:
         self._view = view
         self._judge = judge
         self._calls = calls
         self._leadership = leadership
+        self._recorder = recorder
         self._locks: WeakValueDictionary[NodeName, asyncio.Lock] = WeakValueDictionary()
 
     async def bind(self, args: ExtenderBindingArgs) -> None:
@@ -72,12 +74,14 @@ class Binder:
                 signature = self._view.signature_without(node, newcomer.uid)
                 if signature is None:
                     raise PlaceLost(f"node {node} is not in the extender's view")
-                verdict = await self._judge.judge(newcomer, signature)
+                verdict, grounds = await self._judge.judge(newcomer, node, signature)
                 # After the last thing that may take long: between this look and the request stands nothing that waits.
                 await self._leadership.confirm()
                 self._view.settle()
                 if self._view.signature_without(node, newcomer.uid) != signature:
                     continue
+                if self._recorder is not None:
+                    self._recorder.record(grounds, verb="bind", pod=name, returned=[node] if isinstance(verdict, Acceptance) else [])
                 if not isinstance(verdict, Acceptance):
                     raise PlaceLost(f"node {node} can no longer take the pod: {verdict.text}")
                 self._view.reservations.promise(node, newcomer.lodger, name)

@@ -5,17 +5,20 @@ Pure towards the cluster: asking twice changes nothing, because the scheduler as
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from stowplan_fleet.answers import Answer
 from stowplan_fleet.nodes import NodeName
 
 from stowplan_extender.decision import inquiries, verdicts
+from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.decision.occupancies import Newcomer, Requests, Tenancy
 from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import Signature
 from stowplan_extender.decision.verdicts import Acceptance, Postponement, Verdict
 from stowplan_extender.predictions import Predictions
+from stowplan_extender.recordings import Grounds
 from stowplan_extender.views import ClusterView
 
 # Kinds of newcomers (service, slice class, requests) whose verdicts are kept. Replicas of one service are one kind; a cluster starts few at a time.
@@ -34,6 +37,8 @@ class Ruling:
     """In the order asked."""
     refused: dict[NodeName, Refusal] = field(default_factory=dict)
     postponed: dict[NodeName, Postponement] = field(default_factory=dict)
+    grounds: Grounds | None = None
+    """What all of it rests on, where that is wanted."""
 
     @property
     def cause(self) -> str:
@@ -47,13 +52,16 @@ class _Memory:
     epoch: int
     until_s: float
     verdicts: dict[int, Verdict] = field(default_factory=dict)
+    answers: dict[Inquiry, Answer] = field(default_factory=dict)
+    """What those verdicts rest on, where that is wanted."""
 
 
 class Judge:
     """Judges newcomers."""
 
-    def __init__(self, view: ClusterView, predictions: Predictions, reuse_s: float, clock: Callable[[], float]) -> None:
-        """`reuse_s`: how long a verdict is used again for another node or replica; `clock` counts monotonic seconds."""
+    def __init__(self, view: ClusterView, predictions: Predictions, reuse_s: float, clock: Callable[[], float], *, grounds: bool = False) -> None:
+        """`reuse_s`: how long a verdict is used again for another node or replica; `clock` counts monotonic seconds; `grounds`: keep what rulings rest on."""
+        self._keeps_grounds = grounds
         self._view = view
         self._predictions = predictions
         self._reuse_s = reuse_s
@@ -67,9 +75,12 @@ class Judge:
         numbers = list(map(self._view.numbering.numbers.get, names))
         memory = self._memory(newcomer)
         judged = memory.verdicts
+        # Before anything waits: a number may stand for nothing any more afterwards.
+        stood = {number: self._signature(number) for number in set(numbers) if number is not None} if self._keeps_grounds else {}
         fresh = {number: signature for number in set(numbers) if number is not None and number not in judged and (signature := self._signature(number))}
+        answers: Mapping[Inquiry, Answer] = {}
         if fresh or own:
-            made = await self._judge(newcomer, [*fresh.values(), *own.values()], memory)
+            made, answers = await self._judge(newcomer, [*fresh.values(), *own.values()], memory)
             judged = judged | {number: made[signature] for number, signature in fresh.items()}
             special: Mapping[str, Verdict] = {name: made[signature] for name, signature in own.items()}
         else:
@@ -80,12 +91,19 @@ class Judge:
             if verdict is None:
                 verdict = _UNKNOWN_NODE if number is None else judged[number]
             _file(ruling, NodeName(name), verdict)
-        return ruling
+        if not self._keeps_grounds:
+            return ruling
+        signatures = {
+            NodeName(name): own.get(NodeName(name)) or (None if number is None else stood[number]) for name, number in zip(names, numbers, strict=True)
+        }
+        return replace(ruling, grounds=_grounds(newcomer, signatures, ruling, {**memory.answers, **answers}))
 
-    async def judge(self, newcomer: Newcomer, signature: Signature) -> Verdict:
-        """Judges a newcomer on one signature, from answers no older than fresh ones are."""
-        answered = await self._predictions.answers(inquiries.questions_for(newcomer, signature))
-        return verdicts.verdict(newcomer, signature, answered.answers)
+    async def judge(self, newcomer: Newcomer, node: NodeName, signature: Signature) -> tuple[Verdict, Grounds]:
+        """Judges a newcomer on one node, from answers no older than fresh ones are; and what that rests on."""
+        asked = inquiries.questions_for(newcomer, signature)
+        answered = await self._predictions.answers(asked)
+        verdict = verdicts.verdict(newcomer, signature, answered.answers)
+        return verdict, Grounds(newcomer, {node: signature}, answered.answers, {signature: verdict}, asked)
 
     def _own_places(self, newcomer: Newcomer) -> dict[NodeName, Signature]:
         """Nodes on which the newcomer itself counts, and must not: it was promised a place there, or stands there already."""
@@ -114,7 +132,7 @@ class Judge:
             memory.verdicts = {number: verdict for number, verdict in memory.verdicts.items() if self._view.numbering.signature(number) is not None}
         return memory
 
-    async def _judge(self, newcomer: Newcomer, signatures: Sequence[Signature], memory: _Memory) -> dict[Signature, Verdict]:
+    async def _judge(self, newcomer: Newcomer, signatures: Sequence[Signature], memory: _Memory) -> tuple[dict[Signature, Verdict], Mapping[Inquiry, Answer]]:
         asked = dict.fromkeys(inquiry for signature in signatures for inquiry in inquiries.questions_for(newcomer, signature))
         answered = await self._predictions.answers(asked)
         made = {signature: verdicts.verdict(newcomer, signature, answered.answers) for signature in signatures}
@@ -123,7 +141,9 @@ class Judge:
                 number = self._view.numbering.number(signature)
                 if number is not None and not isinstance(verdict, Postponement):
                     memory.verdicts[number] = verdict
-        return made
+            if self._keeps_grounds:
+                memory.answers.update(answered.answers)
+        return made, answered.answers
 
 
 def _file(ruling: Ruling, name: NodeName, verdict: Verdict) -> None:
@@ -133,3 +153,10 @@ def _file(ruling: Ruling, name: NodeName, verdict: Verdict) -> None:
         ruling.refused[name] = verdict
     else:
         ruling.postponed[name] = verdict
+
+
+def _grounds(newcomer: Newcomer, signatures: Mapping[NodeName, Signature | None], ruling: Ruling, answers: Mapping[Inquiry, Answer]) -> Grounds:
+    by_name: dict[NodeName, Verdict] = {**ruling.refused, **ruling.postponed, **dict(ruling.accepted)}
+    made = {signature: by_name[name] for name, signature in signatures.items() if signature is not None}
+    asked = tuple(dict.fromkeys(inquiry for signature in made for inquiry in inquiries.questions_for(newcomer, signature)))
+    return Grounds(newcomer, signatures, {inquiry: answers[inquiry] for inquiry in asked if inquiry in answers}, made, asked)

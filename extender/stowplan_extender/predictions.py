@@ -87,6 +87,7 @@ class Predictions:
         # What changed while we waited was not in the question.
         current = epoch == self.epoch and all(self._find_device(name) == devices.get(name) for name in names)
         self._note_bundles(runtime, answers)
+        self._note_unfit(runtime, answers)
         now = self._clock()
         for inquiry, answer in zip(asked, answers, strict=True):
             # The operator pushes a missing graph again within seconds: that answer is true only now.
@@ -128,8 +129,15 @@ class Predictions:
             if before != bundle:
                 self._bundles[runtime] = bundle
                 if before is not None:
-                    _log.info("another bundle answers", extra={"runtime": runtime, "before": before, "now": bundle})
+                    self._metrics.bundle_changes.inc()
+                    _log.warning("another bundle answers", extra={"runtime": runtime, "before": before, "now": bundle})
                     self._drop(lambda inquiry, held: inquiry.runtime == runtime and held.answer.bundle != self._bundles[runtime])
+
+    def _note_unfit(self, runtime: str, answers: Sequence[Answer]) -> None:
+        unfit = sum(answer.unknown_reason is UnknownReason.PREDICTION_NOT_FINITE for answer in answers)
+        if unfit:
+            self._metrics.degraded.labels("not finite").inc(unfit)
+            _log.warning("the predictor gives numbers that are no durations; they count as unknown", extra={"runtime": runtime, "answers": unfit})
 
     def _drop(self, wrong: Callable[[Inquiry, _Held], bool]) -> None:
         self._held = {inquiry: held for inquiry, held in self._held.items() if not wrong(inquiry, held)}

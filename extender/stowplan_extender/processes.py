@@ -23,6 +23,7 @@ from stowplan_extender.metrics import Metrics
 from stowplan_extender.podcalls import HttpPodCalls
 from stowplan_extender.predictions import Predictions
 from stowplan_extender.probes import PredictorProbe
+from stowplan_extender.recorders import Recorder
 from stowplan_extender.settings import ExtenderSettings
 from stowplan_extender.upkeeps import Upkeep
 from stowplan_extender.verbs import Verbs
@@ -79,17 +80,19 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
     view = ClusterView(clock, settings.placement.reservation_s)
     async with GrpcPredictor(settings.predictor.targets, settings.predictor.timeout_s) as predictor:
         predictions = Predictions(predictor, view.device, settings.predictor, clock, metrics)
-        judge = Judge(view, predictions, settings.predictor.reuse_s, clock)
+        recorder = Recorder(settings.recording, view.device, metrics) if settings.recording.directory else None
+        judge = Judge(view, predictions, settings.predictor.reuse_s, clock, grounds=recorder is not None)
         leadership: Leadership = AlwaysLeading(metrics)
         if settings.lease.name:
             leadership = LeaseLeadership(connection, settings.lease, settings.api.binding_timeout_s, clock, metrics)
         feeds = Feeds(view, connection=connection, settings=settings.api, metrics=metrics, clock=clock, device_changed=predictions.forget_device)
         probe = PredictorProbe(predictor.describe, settings.predictor.probe_s, metrics)
         calls = HttpPodCalls(connection, settings.api)
-        binder = Binder(view, judge, calls, leadership)
+        binder = Binder(view, judge, calls, leadership, recorder)
         wake_ups = WakeUps(view, judge, calls, leadership, settings=settings.wake_ups, clock=clock, metrics=metrics)
         upkeep = Upkeep(view, calls, settings.placement.confirm_s, feeds.renew_pods, metrics)
-        verbs = Verbs(view, judge, binder, feeds.check, best_k=settings.placement.best_k, metrics=metrics, filtered=wake_ups.filtered)
+        best_k = settings.placement.best_k
+        verbs = Verbs(view, judge, binder, feeds.check, best_k=best_k, metrics=metrics, filtered=wake_ups.filtered, recorder=recorder)
         serve = settings.serving
         async with (
             _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), when_synced()),

@@ -128,6 +128,7 @@ class Reflector:
                 await self._watch_until_renewed()
                 failures = 0
             except _Renewed as error:
+                _log.info("listing again", extra={"resource": self.name, "cause": error.cause})
                 self._version, cause, failures = "", error.cause, 0
             except _TooOld as error:
                 _log.info("resource version is too old, listing again", extra={"resource": self.name, "error": str(error)})
@@ -135,6 +136,7 @@ class Reflector:
                 failures = 0 if self._clock() - started >= _HEALTHY_S else failures + 1
             except (ApiError, ManifestRefused) as error:
                 failures = 1 if self._clock() - started >= _HEALTHY_S else failures + 1
+                self._metrics.watches_broken.labels(self.name).inc()
                 _log.warning("out of touch with the API server", extra={"resource": self.name, "error": str(error), "failures": failures})
                 if not _resumable(error):
                     self._version, cause = "", "error"

@@ -110,6 +110,18 @@ class WakeUpSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingSettings:
+    """Decisions kept for `stowplan replay`."""
+
+    directory: str = ""
+    """Folder for them; empty: none are kept. They name pods, nodes, services and slices; no environment, no images, no secrets."""
+    decisions_max: int = 1_000
+    """How many at most; at least half as many are there once so many were made."""
+    bytes_max: int = 32 << 20
+    """Bytes of all of them at most. A decision over five thousand nodes of a dozen kinds takes 0.2 MB; one larger than half of this is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExtenderSettings:
     """Everything that can be set."""
 
@@ -119,6 +131,7 @@ class ExtenderSettings:
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     lease: LeaseSettings = field(default_factory=LeaseSettings)
     wake_ups: WakeUpSettings = field(default_factory=WakeUpSettings)
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
     log_level: str = "info"
 
     def __post_init__(self) -> None:
@@ -133,5 +146,7 @@ class ExtenderSettings:
             raise SettingsRefused("lease: takeover_s must be longer than api.binding_timeout_s: a binding of the former holder may take that long")
         if self.predictor.keep_s < self.predictor.reuse_s:
             raise SettingsRefused("predictor: keep_s is shorter than reuse_s; the last known answer must outlive the fresh one")
+        if self.recording.directory and (self.recording.decisions_max < 2 or self.recording.bytes_max < 1 << 10):
+            raise SettingsRefused("recording: with a directory, keep at least 2 decisions and 1024 bytes")
         if self.placement.best_k < 0:
             raise SettingsRefused("placement: best_k is below 0; write 0 for all nodes")

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
@@ -11,10 +11,10 @@ from stowplan_extender import lodgings
 from stowplan_extender.bindings import Binder
 from stowplan_extender.decision import placings
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
-from stowplan_extender.decision.verdicts import Acceptance
 from stowplan_extender.errors import NotYet, PodRefused
 from stowplan_extender.judgements import Judge, Ruling
 from stowplan_extender.metrics import Metrics
+from stowplan_extender.recorders import Recorder
 from stowplan_extender.views import ClusterView
 from stowplan_extender.wire import ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority
 
@@ -34,8 +34,10 @@ class Verbs:
         best_k: int,
         metrics: Metrics,
         filtered: Callable[[PodUid, bool], None] = lambda uid, refused: None,  # noqa: ARG005 - nobody listens
+        recorder: Recorder | None = None,
     ) -> None:
         """`check_view` raises ViewNotReady; `best_k`: how many nodes a filter returns at most, 0 for all; `filtered` hears who was refused everywhere."""
+        self._recorder = recorder
         self._filtered = filtered
         self._view = view
         self._judge = judge
@@ -61,10 +63,13 @@ class Verbs:
         ruling = await self._judge.rule(newcomer, args.names)
         self._count(ruling)
         self._filtered(newcomer.uid, not ruling.accepted)
+        returned = [str(name) for name, _ in placings.best(ruling.accepted, self._best_k)]
+        if self._recorder is not None and ruling.grounds is not None:
+            self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=self._best_k, returned=returned)
         if not ruling.accepted and ruling.cause:
             raise NotYet(ruling.cause)
         return ExtenderFilterResult(
-            node_names=[name for name, _ in self._best(ruling.accepted)],
+            node_names=returned,
             failed_nodes=_texts(ruling, resolvable=True) | {str(name): postponement.text for name, postponement in ruling.postponed.items()},
             failed_and_unresolvable_nodes=_texts(ruling, resolvable=False),
         )
@@ -88,11 +93,6 @@ class Verbs:
 
     def _newcomer(self, pod: PodManifest) -> Newcomer:
         return lodgings.newcomer_of(lodgings.record_of(pod), self._view.service)
-
-    def _best(self, accepted: Sequence[tuple[NodeName, Acceptance]]) -> Sequence[tuple[NodeName, Acceptance]]:
-        if not self._best_k or len(accepted) <= self._best_k:
-            return accepted
-        return sorted(accepted, key=placings.rank)[: self._best_k]
 
     def _count(self, ruling: Ruling) -> None:
         if ruling.accepted:

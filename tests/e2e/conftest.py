@@ -12,6 +12,7 @@ from support.audits import audit
 from support.components import CRD, SYSTEM_NAMESPACE, Extender
 from support.controlplane import apply, own_namespace
 from support.stages import EXAMPLES, Stage
+from support.weathers import Weather, weather_before
 from support.wiretaps import Wiretap, tapping
 
 
@@ -36,9 +37,16 @@ def predictor_port(controlplane: Cluster) -> int:
 
 
 @pytest.fixture(scope="session")
-def extender(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int) -> Extender:  # noqa: ARG001 -- the CRD must be there first
+def weather(controlplane: Cluster) -> Iterator[Weather]:
+    """Between the extender and the API server; good unless a test says otherwise."""
+    with weather_before(controlplane) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def extender(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int, weather: Weather) -> Extender:  # noqa: ARG001 -- the CRD must be there
     """The extender, running."""
-    process = components.extender(controlplane, predictor_port, "stowplan-scheduler")
+    process = components.extender(controlplane, predictor_port, "stowplan-scheduler", weather.url)
     process.start()
     return process
 
@@ -54,6 +62,14 @@ def wiretap(extender_url: str, extender: Extender) -> Iterator[Wiretap]:
     """Between the scheduler and the extender."""
     with tapping(int(extender_url.rpartition(":")[2]), extender.port) as tap:
         yield tap
+
+
+@pytest.fixture(autouse=True)
+def _audited(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves in the cluster keeps every promise; a stage is audited before it is cleared, too."""
+    yield
+    if "controlplane" in request.fixturenames and "devices" in request.fixturenames:
+        assert audit(request.getfixturevalue("controlplane")) == []
 
 
 @pytest.fixture

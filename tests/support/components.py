@@ -1,11 +1,13 @@
 """Our own processes, started as users start them, against a running control plane."""
 
+import contextlib
+import json
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import grpc
 import yaml
 from controlplane_clusters import Cluster, free_ports
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 from support.controlplane import apply
 
 # The name and namespace of everything of ours in test clusters.
@@ -30,16 +33,39 @@ class Extender:
     port: int
     health_port: int
     environment: Mapping[str, str]
+    name: str = "extender"
 
     def start(self, *, wait: bool = True) -> None:
         """Starts it, and waits until it says it is ready."""
-        self.cluster.start("extender", [sys.executable, "-m", "stowplan_extender"], self.environment)
+        self.cluster.start(self.name, [sys.executable, "-m", "stowplan_extender"], self.environment)
         if wait:
-            self.cluster.await_ready("extender", lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"), 30)
+            self.cluster.await_ready(self.name, lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"), 30)
 
     def kill(self) -> None:
         """Kills it without a warning."""
-        self.cluster.stop("extender", kill=True)
+        self.cluster.stop(self.name, kill=True)
+
+    @contextlib.contextmanager
+    def differently(self, **environment: str) -> Iterator[None]:
+        """Runs it with other settings (`API_RELIST_S="3"`) for a while; then as before."""
+        self.kill()
+        replace(self, environment=self.environment | {f"STOWPLAN_EXTENDER_{key}": value for key, value in environment.items()}).start()
+        try:
+            yield
+        finally:
+            self.kill()
+            self.start()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples with those labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/metrics", timeout=5) as response:
+            families = text_string_to_metric_families(response.read().decode())
+            wanted = labels.items()
+            return sum(sample.value for family in families for sample in family.samples if sample.name == name and wanted <= sample.labels.items())
+
+    def logged(self, text: str) -> bool:
+        """True where a line of its log holds the text."""
+        return text in self.cluster.log(self.name).read_text(errors="replace")
 
 
 def start_predictor(cluster: Cluster) -> int:
@@ -75,17 +101,23 @@ def serves(port: int) -> bool:
     return bool(found.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def extender(cluster: Cluster, predictor_port: int, user: str) -> Extender:
-    """An extender that is not started yet."""
+def extender(cluster: Cluster, predictor_port: int, user: str, server: str = "", *, name: str = "extender", more: Mapping[str, str] | None = None) -> Extender:
+    """An extender that is not started yet; `server`: whom it takes for the API server, in place of the API server itself."""
     port, health_port = free_ports(2)
+    kubeconfig = cluster.kubeconfig(user)
+    if server:
+        content = json.loads(kubeconfig.read_text())
+        content["clusters"][0]["cluster"] = {"server": server}
+        kubeconfig = kubeconfig.with_name(f"kubeconfig-of-{name}.json")
+        kubeconfig.write_text(json.dumps(content))
     environment = {
         "STOWPLAN_EXTENDER_SERVING_PORT": str(port),
         "STOWPLAN_EXTENDER_SERVING_HEALTH_PORT": str(health_port),
-        "STOWPLAN_EXTENDER_API_KUBECONFIG": str(cluster.kubeconfig(user)),
+        "STOWPLAN_EXTENDER_API_KUBECONFIG": str(kubeconfig),
         "STOWPLAN_EXTENDER_API_DESCRIPTORS_NAMESPACE": SYSTEM_NAMESPACE,
         "STOWPLAN_EXTENDER_PREDICTOR_TARGETS": f"127.0.0.1:{predictor_port}",
     }
-    return Extender(cluster, port, health_port, environment)
+    return Extender(cluster, port, health_port, environment | dict(more or {}), name)
 
 
 def release(cluster: Cluster) -> list[dict[str, Any]]:

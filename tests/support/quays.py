@@ -15,7 +15,8 @@ from stowplan_extender.leaderships import AlwaysLeading, Leadership
 from stowplan_extender.lodgings import record_of
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.predictions import Predictions
-from stowplan_extender.settings import PredictorSettings, WakeUpSettings
+from stowplan_extender.recorders import Recorder
+from stowplan_extender.settings import PredictorSettings, RecordingSettings, WakeUpSettings
 from stowplan_extender.verbs import Verbs
 from stowplan_extender.views import ClusterView
 from stowplan_extender.wakeups import WakeUps
@@ -98,7 +99,7 @@ class MemoryPodCalls:
 class Quay:
     """An extender and its cluster, in one process."""
 
-    def __init__(self, leadership: Leadership | None = None, best_k: int = 0, **work_ms: float) -> None:
+    def __init__(self, leadership: Leadership | None = None, best_k: int = 0, recording: RecordingSettings | None = None, **work_ms: float) -> None:
         self.clock = HandClock()
         self.toy = ToyPredictor({harbours.digest(name): work for name, work in work_ms.items()})
         self.calls = MemoryPodCalls()
@@ -107,11 +108,13 @@ class Quay:
         self.metrics = Metrics()
         settings = PredictorSettings(timeout_s=1.0, reuse_s=60.0, keep_s=600.0)
         self.predictions = Predictions(self.toy, self.view.device, settings, self.clock, self.metrics)
-        self.judge = Judge(self.view, self.predictions, settings.reuse_s, self.clock)
-        self.binder = Binder(self.view, self.judge, self.calls, leadership or AlwaysLeading())
+        self.recorder = Recorder(recording, self.view.device, self.metrics) if recording is not None else None
+        self.judge = Judge(self.view, self.predictions, settings.reuse_s, self.clock, grounds=recording is not None)
+        self.binder = Binder(self.view, self.judge, self.calls, leadership or AlwaysLeading(), self.recorder)
         leading = leadership or AlwaysLeading()
         self.wake_ups = WakeUps(self.view, self.judge, self.calls, leading, settings=WakeUpSettings(), clock=self.clock, metrics=self.metrics)
-        self.verbs = Verbs(self.view, self.judge, self.binder, lambda: None, best_k=best_k, metrics=self.metrics, filtered=self.wake_ups.filtered)
+        heard = self.wake_ups.filtered
+        self.verbs = Verbs(self.view, self.judge, self.binder, lambda: None, best_k=best_k, metrics=self.metrics, filtered=heard, recorder=self.recorder)
 
     def node(self, name: str, cores: int = 4, device: str = harbours.DEVICE) -> None:
         """A node appears."""

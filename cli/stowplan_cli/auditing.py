@@ -1,0 +1,122 @@
+"""`kubectl stowplan audit`: do the promises hold in this cluster? Reads the API server, believes nobody else, changes nothing."""
+# ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from stowplan_fleet import keys
+
+from stowplan_cli import audits, clusters, documents, exits, outputs, placing, progresses, questions
+from stowplan_cli.audits import Finding, Invariant
+from stowplan_cli.clusters import Access
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+    from stowplan_fleet.predictors import Predictor
+
+    from stowplan_cli.standings import Standing
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("audit")(audit)
+
+
+def audit(
+    *,
+    cluster: clusters.FileOption = None,
+    kubeconfig: clusters.KubeconfigOption = "",
+    context: clusters.ContextOption = "",
+    models: placing.ModelsOption = None,
+    bundle: questions.BundleOption = None,
+    runtime: questions.RuntimeOption = questions.RUNTIME,
+    output: outputs.OutputOption = outputs.Format.TABLE,
+    predict: Annotated[bool, typer.Option("--predict/--no-predict", help="Also predict anew how each server fares beside its neighbours.")] = True,
+) -> None:
+    """Check the promises: no slice given twice, everyone bound as decided, nobody over their objective by our own prediction.
+
+    Exit status 4 where a promise is broken. What changed after the decision (an objective, a label) is noted, and breaks nothing.
+    """
+    items = documents.read_objects(cluster) if cluster else list(clusters.objects_of(Access(kubeconfig, context)))
+    findings = structural(items)
+    if predict:
+        with progresses.waiting("judging tenants"):
+            found, notes = asyncio.run(predicted(items, _predictor(bundle, runtime), models))
+        findings += found
+        placing.say(notes)
+    outputs.emit(_document(findings), output, lambda console: _print(console, findings))
+    if any(finding.broken for finding in findings):
+        raise typer.Exit(exits.BROKEN)
+
+
+def structural(items: Sequence[dict[str, Any]]) -> list[Finding]:
+    """The findings that need no prediction."""
+    return audits.structural(*(_of_kind(items, kind) for kind in ("Node", "Pod", keys.KIND)))
+
+
+async def predicted(items: Sequence[dict[str, Any]], predictor: "Predictor", models: "Path | None" = None) -> tuple[list[Finding], list[str]]:
+    """Who is over their objective now by this predictor; and notes of what could not be judged.
+
+    A server that was bound by another bundle than the one that judges here is noted, not counted as broken; so is one whose service, node or neighbours'
+    services were changed after the last binding on its node.
+    """
+    from stowplan_cli import modelfiles, snapshots, stages
+    from stowplan_cli.standings import standings
+
+    snapshot = snapshots.snapshot_of(items)
+    residents, missing = stages.residents_of(snapshot, modelfiles.index_models(models))
+    notes = [*snapshot.problems, *missing]
+    stage = await stages.furnished(snapshot, residents, predictor, notes)
+    fared = await standings(stage, [stage.states[name] for name in sorted(stage.states)])
+    by_uid = {pod["metadata"].get("uid") or audits.full_name(pod): pod for pod in _of_kind(items, "Pod")}
+    named = {audits.full_name(item): item for item in _of_kind(items, keys.KIND)} | {item["metadata"]["name"]: item for item in _of_kind(items, "Node")}
+    findings = [finding for standing in fared if (finding := _judge(standing, by_uid, named, fared)) is not None]
+    return findings, notes
+
+
+def _judge(standing: "Standing", by_uid: dict[str, Any], named: dict[str, Any], fared: "Sequence[Standing]") -> Finding | None:
+    beside = standing.beside
+    overloaded = beside is not None and beside.overloaded
+    if not overloaded and (standing.headroom_ms is None or standing.headroom_ms >= 0):
+        return None
+    pod = by_uid[str(standing.pod)]
+    slo = f"its objective of {standing.service.slo.latency_ms:g} ms"
+    response = beside.response if beside is not None else None
+    text = f"cannot sustain its load within {slo}" if response is None else f"is predicted at {response.upper_ms:.3g} ms against {slo}"
+    here = [item for item in fared if item.node == standing.node]
+    newest = max(filter(None, (audits.bound_at(by_uid[str(item.pod)]) for item in here)), default=None)
+    involved = [named.get(str(standing.node)), *(named.get(str(item.service.name)) for item in here)]
+    changed = max(filter(None, (audits.changed_at(item) for item in involved if item is not None)), default=None)
+    other_bundle = beside is not None and audits.annotations_of(pod).get(keys.BUNDLE_ANNOTATION, beside.bundle) != beside.bundle
+    since = changed is not None and newest is not None and changed > newest
+    why = "; bound by another bundle" if other_bundle else "; changed since it was bound" if since else ""
+    where = f"pod {audits.full_name(pod)} on node {standing.node}"
+    return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not (other_bundle or since))
+
+
+def _predictor(bundle: "Path | None", runtime: str) -> "Predictor":
+    from stowplan_predictor.pipelines import Pipeline
+    from stowplan_predictor.serving.local import LocalPredictor
+
+    return LocalPredictor(Pipeline(questions.opened_bundle(bundle, runtime)))
+
+
+def _of_kind(items: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [item for item in items if item["kind"] == kind]
+
+
+def _document(findings: Sequence[Finding]) -> dict[str, Any]:
+    rows = [{"invariant": item.invariant.value, "where": item.where, "text": item.text, "broken": item.broken} for item in findings]
+    return {"broken": sum(item.broken for item in findings), "findings": rows}
+
+
+def _print(console: "Console", findings: Sequence[Finding]) -> None:
+    if findings:
+        rows = [["broken" if item.broken else "noted", item.invariant.value, item.where, item.text] for item in findings]
+        outputs.print_rows(console, ["", "INVARIANT", "WHERE", "WHAT"], rows, left=4)
+    else:
+        console.print("every promise holds")

@@ -1,0 +1,102 @@
+"""What fault tests have in common: pods of a service made by hand, processes that are started again as they were, and the names of a fault."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from controlplane_clusters import Cluster
+from stowplan_fleet import keys
+from support.components import Extender
+from support.controlplane import wait_until
+from support.stages import Stage
+
+QUICK_CORE = "made-up-quick/cpu:1"
+QUICK = {keys.DEVICE_LABEL: "made-up-quick"}
+
+
+def by_hand(name: str, service: str, slice_class: str = QUICK_CORE, **spec: Any) -> dict[str, Any]:
+    """A pod of a service as its Deployment would make it; so a test says when there is one more, and how many."""
+    resources = {"cpu": slice_class.rpartition(":")[2], keys.MARKER_RESOURCE: "1"}
+    container = {"name": "server", "image": "example.com/server", "resources": {"requests": resources, "limits": resources}}
+    metadata = {"name": name, "labels": {keys.SERVICE_LABEL: service}, "annotations": {keys.SLICE_CLASS_ANNOTATION: slice_class}}
+    full = {"schedulerName": keys.SCHEDULER_NAME, "terminationGracePeriodSeconds": 0, "containers": [container], **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": full}
+
+
+def plain_pod(name: str, cpu: str, **spec: Any) -> dict[str, Any]:
+    """Somebody else's pod, for the default scheduler unless it names a node."""
+    container = {"name": "it", "image": "example.com/it", "resources": {"requests": {"cpu": cpu}}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **spec}}
+
+
+def node_of(stage: Stage, name: str) -> str:
+    """Where a pod is bound; empty while it is not."""
+    return next((str(pod["spec"].get("nodeName", "")) for pod in stage.pods() if pod["metadata"]["name"] == name), "")
+
+
+def await_node(stage: Stage, name: str, timeout_s: float = 45) -> str:
+    """Waits until a pod is bound; answers where."""
+    return wait_until(lambda: node_of(stage, name), timeout_s, lambda: f"pod {name} bound; {stage.tell('none')}")
+
+
+def await_named(extender: Extender, log: str, metric: str, timeout_s: float = 30, **labels: str) -> None:
+    """Waits until a log line and a metric of the extender name what happened."""
+    wait_until(lambda: extender.logged(log), timeout_s, f"a log line that says {log!r}")
+    wait_until(lambda: extender.metric(metric, **labels) > 0, timeout_s, f"metric {metric}{labels} above 0")
+
+
+def again(cluster: Cluster, name: str, *, kill: bool = True) -> None:
+    """Starts a process once more, with the command and environment it had; kills it first where it still runs."""
+    command, environment = _how(cluster, name)
+    cluster.stop(name, kill=kill)
+    cluster.start(name, command, environment)
+
+
+@contextlib.contextmanager
+def absent(cluster: Cluster, name: str) -> Iterator[None]:
+    """Kills a process, and starts it again as it was afterwards."""
+    command, environment = _how(cluster, name)
+    cluster.stop(name, kill=True)
+    try:
+        yield
+    finally:
+        cluster.start(name, command, environment)
+
+
+@contextlib.contextmanager
+def stopped(cluster: Cluster, name: str) -> Iterator[None]:
+    """A process that hangs: it is there, takes connections, and does nothing."""
+    os.killpg(cluster.processes[name], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(cluster.processes[name], signal.SIGCONT)
+
+
+def shiftable_clock(folder: Path) -> str:
+    """A PYTHONPATH with which the wall clock of a Python process jumps by as many seconds as the file `jump` in that folder says at the moment."""
+    (folder / "sitecustomize.py").write_text(_SITE.format(file=str(folder / "jump")))
+    return str(folder)
+
+
+def _how(cluster: Cluster, name: str) -> tuple[list[str], dict[str, str]]:
+    process = Path(f"/proc/{cluster.processes[name]}")
+    command = process.joinpath("cmdline").read_bytes().decode().split("\0")[:-1]
+    pairs = (entry.partition("=") for entry in process.joinpath("environ").read_bytes().decode().split("\0") if entry)
+    return command, {key: value for key, _, value in pairs}
+
+
+_SITE = """
+import pathlib, time
+_file, _time, _ns = pathlib.Path({file!r}), time.time, time.time_ns
+def _jump():
+    try:
+        return float(_file.read_text() or 0)
+    except OSError:
+        return 0.0
+time.time = lambda: _time() + _jump()
+time.time_ns = lambda: _ns() + int(_jump() * 1e9)
+"""
