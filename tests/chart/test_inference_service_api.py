@@ -113,49 +113,109 @@ def test_scaling_sets_the_least_replicas(apiserver: Cluster, namespace: str) -> 
         apiserver.kubectl("scale", "stow/scaled", "--replicas=4", "-n", namespace)
 
 
+def without(path: str) -> Object:
+    """The minimal object with one field missing, by its dotted path."""
+    result = minimal()
+    *parents, last = path.split(".")
+    place: Any = result
+    for part in parents:
+        place = place[part]
+    del place[last]
+    return result
+
+
 CONTAINER = "spec.template.spec.containers.0"
+CONTAINERS = "spec.template.spec.containers"
+SERVER = {"name": "server", "image": "i"}
 REFUSED = [
+    # What has to be there.
+    (minimal() | {"apiVersion": "stowplan.dev/v1"}, 'no matches for kind "InferenceService" in version "stowplan.dev/v1"'),
+    (without("spec"), "spec: Required value"),
+    (without("spec.model"), "spec.model: Required value"),
+    (without("spec.model.uri"), "spec.model.uri: Required value"),
+    (without("spec.slo"), "spec.slo: Required value"),
+    (without("spec.load"), "spec.load: Required value"),
+    (without("spec.template"), "spec.template: Required value"),
+    (with_("spec.slo", {}), "spec.slo.latencyMilliseconds: Required value"),
+    (with_("spec.load", {}), "spec.load.requestsPerSecond: Required value"),
+    (with_("spec.template", {"spec": {}}), f"{CONTAINERS}: Required value"),
+    (with_(CONTAINERS, []), "should have at least 1 items"),
+    (with_(CONTAINERS, [{"name": "server"}]), "image: Required value"),
+    (with_(CONTAINERS, [{"image": "i"}]), "name: Required value"),
+    # Names.
     (with_("metadata.name", "n" * 64), "metadata.name must have at most 63 characters, because it labels the pods"),
+    (with_("metadata.name", "Net_1"), "a lowercase RFC 1123 subdomain"),
+    (with_("spec.sloo", {}), 'unknown field "spec.sloo"'),
+    (with_("spec.server.threads", 4), 'unknown field "spec.server.threads"'),
+    (with_("spec.observe", {"query": "up"}), 'unknown field "spec.observe.query"'),
+    # The model.
     (with_("spec.model.uri", "file:///model.onnx"), "file: works offline only"),
     (with_("spec.model.uri", "http://example.org/m.onnx"), "must be configmap://NAME/KEY, https://"),
+    (with_("spec.model.uri", "resnet50.onnx"), "must be configmap://NAME/KEY, https://"),
+    (with_("spec.model.uri", "x"), "should be at least 8 chars long"),
+    (with_("spec.model.uri", "https://example.org/" + "m" * 1024), "may not be more than 1024"),
     (with_("spec.model.uri", "configmap://net-graph"), "a ConfigMap is named configmap://NAME/KEY"),
     (with_("spec.model.uri", "configmap://other-ns/net/model.onnx"), "a ConfigMap is named configmap://NAME/KEY"),
     (with_("spec.model.digest", "sha256:abc"), "spec.model.digest"),
+    (with_("spec.model.digest", "md5:" + "0" * 32), "spec.model.digest"),
     (with_("spec.model.runtime", "ONNX Runtime"), "spec.model.runtime"),
     (with_("spec.model.inputShapes", {"x": [1, 0]}), "spec.model.inputShapes.x[1]"),
+    (with_("spec.model.inputShapes", {"x": [-1]}), "greater than or equal to 1"),
+    (with_("spec.model.inputShapes", {"x": [1 << 31]}), "less than or equal to 2147483647"),
+    (with_("spec.model.inputShapes", {"x": ["batch"]}), "must be of type integer"),
     (with_("spec.model.inputShapes", {"x": [1] * 17}), "must have at most 16 items"),
+    (with_("spec.model.inputShapes", {f"x{index}": [1] for index in range(65)}), "must have at most 64 items"),
     (with_("spec.model.inputShapes", {"x" * 129: [1]}), "names of inputs have 1 to 128 characters"),
     (with_("spec.model.precision", "float16"), 'supported values: "float32"'),
-    (with_("spec.slo", {}), "spec.slo.latencyMilliseconds: Required value"),
+    # Objective, load, server.
     (with_("spec.slo.latencyMilliseconds", 0), "greater than or equal to 1"),
     (with_("spec.slo.latencyMilliseconds", 12.5), "must be of type integer"),
+    (with_("spec.slo.latencyMilliseconds", "50ms"), "must be of type integer"),
+    (with_("spec.slo.latencyMilliseconds", 3_600_001), "less than or equal to 3600000"),
+    (with_("spec.slo.percentile", 0), "greater than or equal to 1"),
     (with_("spec.slo.percentile", 100), "less than or equal to 99"),
-    (with_("spec.load", {}), "spec.load.requestsPerSecond: Required value"),
+    (with_("spec.load.requestsPerSecond", 0), "greater than or equal to 1"),
     (with_("spec.load.requestsPerSecond", 1_000_001), "less than or equal to 1000000"),
+    (with_("spec.load.payloadInstances", 0), "greater than or equal to 1"),
+    (with_("spec.load.payloadInstances", 4097), "less than or equal to 4096"),
     (with_("spec.server.type", "apache"), 'supported values: "onnxruntime", "triton"'),
+    (with_("spec.server.concurrency", 0), "greater than or equal to 1"),
+    (with_("spec.server.concurrency", 1025), "less than or equal to 1024"),
+    (with_("spec.server.maxBatch", 0), "greater than or equal to 1"),
+    # Replicas and placement.
     (with_("spec.replicas", {"min": 3, "max": 2}), "spec.replicas.min must not exceed spec.replicas.max"),
     (with_("spec.replicas.min", 0), "greater than or equal to 1"),
+    (with_("spec.replicas", {"min": 1, "max": 1001}), "less than or equal to 1000"),
     (with_("spec.placement.onUnknown", "Maybe"), 'supported values: "Reject", "Allow"'),
+    (with_("spec.placement.sharing", "Never"), 'supported values: "Allow", "Deny"'),
     (with_("spec.placement.sliceClasses", ["cpu:2"]), "a slice class is DEVICE/SLICE"),
+    (with_("spec.placement.sliceClasses", ["x/cpu:0"]), "a slice class is DEVICE/SLICE"),
+    (with_("spec.placement.sliceClasses", ["x/mps-101"]), "a slice class is DEVICE/SLICE"),
     (with_("spec.placement.sliceClasses", ["x/cpu:1", "x/cpu:1"]), "Duplicate value"),
+    (with_("spec.placement.sliceClasses", [f"x/cpu:{index}" for index in range(1, 34)]), "must have at most 32 items"),
     (with_("spec.placement.sliceClasses", ["NVIDIA-A100/full"]), "names a class that is no CPU slice"),
-    (with_("spec.observe", {"query": "up"}), 'unknown field "spec.observe.query"'),
-    (with_("spec.template.spec.containers", []), "should have at least 1 items"),
-    (with_("spec.template.spec.containers", [{"name": "server"}]), "image: Required value"),
-    (with_("spec.template.spec.containers", [{"name": "a", "image": "i"}, {"name": "a", "image": "i"}]), "Duplicate value"),
+    (
+        with_("spec.placement.sliceClasses", ["x/cpu:2"], with_("spec.model.runtime", "torch-inductor")),
+        "names a CPU slice, but spec.model.runtime runs on GPUs",
+    ),
+    # The template.
+    (with_(CONTAINERS, [SERVER, SERVER]), "Duplicate value"),
+    (with_(CONTAINERS, [SERVER | {"name": f"c{index}"} for index in range(17)]), "must have at most 16 items"),
+    (with_(f"{CONTAINER}.name", "Server"), f"{CONTAINERS}[0].name"),
     (with_("spec.template.spec.schedulerName", "default-scheduler"), "no other scheduler keeps the objective"),
     (with_("spec.template.spec.nodeName", "n1"), "goes past every scheduler; use nodeSelector"),
     (with_("spec.template.spec.restartPolicy", "Never"), "a service does not end"),
     (with_("spec.template.metadata.labels", {"stowplan.dev/x": "y"}), "labels under stowplan.dev/ are Stowplan's own"),
+    (with_("spec.template.metadata.labels", {"team": "v" * 64}), "may not be more than 63"),
     (with_("spec.template.metadata.annotations", {"stowplan.dev/slice": "y"}), "annotations under stowplan.dev/ are Stowplan's own"),
     (with_(f"{CONTAINER}.resources", {"limits": {"cpu": "2"}}), "the chosen slice sets its cores; remove cpu"),
     (with_(f"{CONTAINER}.resources", {"requests": {"cpu": "2"}}), "the chosen slice sets its cores; remove cpu"),
     (with_(f"{CONTAINER}.resources", {"limits": {"nvidia.com/gpu": 1}}), "are set by the chosen slice"),
-    (with_("spec.sloo", {}), 'unknown field "spec.sloo"'),
+    (with_(f"{CONTAINER}.resources", {"requests": {"stowplan.dev/slo": "1"}}), "are set by the chosen slice"),
 ]
 
 
-@pytest.mark.parametrize(("item", "message"), REFUSED, ids=[message[:50] for _, message in REFUSED])
+@pytest.mark.parametrize(("item", "message"), REFUSED, ids=[f"{number}: {message[:50]}" for number, (_, message) in enumerate(REFUSED)])
 def test_what_is_wrong_is_said(apiserver: Cluster, namespace: str, item: Object, message: str) -> None:
     """Each mistake is refused at once, with words that say what to change."""
     with pytest.raises(CommandFailed) as caught:
