@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from stowplan_predictor.errors import DatasetRefused, RuntimeRefused
 from stowplan_predictor.training.campaigns import __main__ as campaigns
-from stowplan_predictor.training.campaigns import assemblies, plans
-from stowplan_predictor.training.campaigns.__main__ import Clock, run_tasks
+from stowplan_predictor.training.campaigns import assemblies, durations, generated_runs, isolated_lists, isolated_plans, isolated_runs, plans
+from stowplan_predictor.training.campaigns.__main__ import run_tasks
+from stowplan_predictor.training.campaigns.durations import Clock
 from stowplan_predictor.training.campaigns.plans import Task
 from stowplan_predictor.training.campaigns.results import Results
 from stowplan_predictor.training.data.datasets import AnyRow
@@ -40,6 +41,10 @@ class _Bench:
 
 
 def _run(bench: _Bench, results: Results, seconds: float) -> int:
+    return len(_left(bench, results, seconds))
+
+
+def _left(bench: _Bench, results: Results, seconds: float) -> list[Task]:
     return run_tasks(_TASKS, results, bench.run, Clock(bench.now() + seconds), advance=lambda _: None, now=bench.now)
 
 
@@ -90,7 +95,7 @@ _RANDOMS = [Task("randoms", f"fnn-{seed:05d}", part, seed=seed) for seed in rang
 
 
 def test_plan_covers_every_network_once_a_visit() -> None:
-    """Each network on one core and on two, three times; chunks of random networks once; keys are unique, so that no result overwrites another."""
+    """Each network on one core and on two, at every visit; chunks of random networks once; keys are unique, so that no result overwrites another."""
     entries = zoo.entries()
     tasks = plans.plan(entries, _RANDOMS)
     covered = Counter((task.network, task.repeat) for task in tasks if task.kind == "visit")
@@ -102,11 +107,23 @@ def test_plan_covers_every_network_once_a_visit() -> None:
     assert {task.kind for task in tasks} == {"visit", "network", "randoms", "pair", "load"}
 
 
+def test_everything_is_measured_in_six_hours(tmp_path: Path) -> None:
+    """The whole plan for a fresh machine, every network and chunk of it, at what tasks took when they were measured; and it says so before it begins."""
+    listed = sum(map(len, isolated_lists.drawn()))
+    for number, kernels in enumerate((isolated_plans.TOTAL, listed)):
+        isolated_plans.write_plan(tmp_path, isolated_plans.IsolatedPlan(number, "test", {}, {}, ("{}",) * kernels))
+    tasks = plans.plan(zoo.entries(), generated_runs.tasks(), isolated_runs.tasks(tmp_path))
+
+    assert 2 < durations.expected_hours(tasks) < 5
+    assert durations.outlook(tasks).startswith(f"{len(tasks)} tasks are left: about {durations.expected_hours(tasks):.1f} hours")
+    assert durations.outlook([]) == "nothing is left to measure"
+
+
 def test_second_visits_come_minutes_after_first_ones() -> None:
     """A retest next to its test would meet the same moment of the machine: at least a hundred tasks lie between."""
     tasks = [task for task in plans.plan(zoo.entries(), _RANDOMS) if task.kind == "visit"]
     at = {(task.network, task.repeat): position for position, task in enumerate(tasks)}
-    first, second, _ = plans.VISITS
+    first, second, *_ = plans.VISITS
 
     assert min(at[network, second] - at[network, first] for network, repeat in at if repeat == first) >= 20
     assert sum(at[entry.name, second] - at[entry.name, first] >= 100 for entry in zoo.entries()) >= 400

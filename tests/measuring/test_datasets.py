@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.training.data import datasets
@@ -42,6 +42,8 @@ def test_a_data_set_survives_the_disk(tmp_path: Path) -> None:
     assert read.provenance == {"host": "h"}
 
 
+# Each example is a file on disk.
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 2**40), max_size=4).map(tuple), min_size=2, max_size=2).map(tuple), st.binary(max_size=100))
 def test_shapes_and_bytes_survive(tmp_path_factory: pytest.TempPathFactory, shapes: tuple[tuple[int, ...], ...], structure: bytes) -> None:
     """Any shapes and any bytes come back unchanged."""

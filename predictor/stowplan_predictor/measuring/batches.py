@@ -91,6 +91,11 @@ class BatchMeasurement:
     refused: Mapping[str, str]
     """Why the runtime cannot run what was skipped, by name."""
 
+    @property
+    def every_visit(self) -> tuple[Visit, ...]:
+        """Those of the rounds, and those right after profiles."""
+        return (*self.visits, *(profile.visit for profile in self.profiles.values()))
+
 
 def measure_batch(
     models: Iterable[tuple[str, bytes]],

@@ -1,4 +1,4 @@
-"""Measuring campaigns: `python -m stowplan_predictor.training.campaigns.__main__ --minutes 25`.
+"""Measuring campaigns: `python -m stowplan_predictor.training.campaigns --minutes 25`.
 
 Plans, exports what is missing, measures task by task, and assembles the data set. Every result is kept at once: a campaign that was stopped goes on where it
 was. Exit codes: 0 everything planned is done, 75 (temporary failure) time ran out and another run goes on, 1 the data set could not be assembled.
@@ -6,19 +6,17 @@ was. Exit codes: 0 everything planned is done, 75 (temporary failure) time ran o
 
 import argparse
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from stowplan_predictor.errors import DatasetRefused, MeasurementError, RuntimeRefused
-from stowplan_predictor.training.campaigns import assemblies, isolated_plans, isolated_runs, plans, runs
-from stowplan_predictor.training.campaigns import generated_runs as random_runs
+from stowplan_predictor.training.campaigns import assemblies, durations, generated_runs, isolated_plans, isolated_runs, plans, runs
+from stowplan_predictor.training.campaigns.durations import Clock
 from stowplan_predictor.training.campaigns.plans import Task
 from stowplan_predictor.training.campaigns.results import Results
 from stowplan_predictor.training.data.datasets import AnyRow
@@ -27,32 +25,14 @@ from stowplan_predictor.training.zoo import entries as zoo
 EXIT_DONE: Final = 0
 EXIT_REFUSED: Final = 1
 EXIT_UNFINISHED: Final = 75
-# Seconds that a task of a kind takes, before this campaign knows better: only to decide whether another one fits.
-_EXPECTED_S: Final = {"visit": 4.0, "network": 5.0, "randoms": 10.0, "isolated": 10.0, "pair": 8.0, "load": 70.0}
-
-
-@dataclass(slots=True)
-class Clock:
-    """How long is left, and how long tasks of a kind take here."""
-
-    deadline: float
-    durations: dict[str, list[float]] = field(default_factory=dict)
-
-    def fits(self, task: Task, now: float) -> bool:
-        """True where a task of that kind is expected to end before the deadline."""
-        known = self.durations.get(task.kind)
-        return now + (statistics.fmean(known) if known else _EXPECTED_S[task.kind]) <= self.deadline
-
-    def record(self, task: Task, seconds: float) -> None:
-        """Learns from a task that ended."""
-        self.durations.setdefault(task.kind, []).append(seconds)
-
 
 Runner = Callable[[Task], dict[str, list[AnyRow]]]
 
 
-def run_tasks(tasks: Sequence[Task], results: Results, runner: Runner, clock: Clock, *, advance: Callable[[Task], None], now: Callable[[], float]) -> int:
-    """Runs what is not done yet, in order, while it fits; returns how many tasks are still open."""
+def run_tasks(
+    tasks: Sequence[Task], results: Results, runner: Runner, clock: Clock, *, advance: Callable[[Task], None], now: Callable[[], float]
+) -> list[Task]:
+    """Runs what is not done yet, in order, while it fits; returns the tasks that are still open."""
     for task in tasks:
         if results.is_done(task):
             advance(task)
@@ -68,7 +48,12 @@ def run_tasks(tasks: Sequence[Task], results: Results, runner: Runner, clock: Cl
             results.keep(task, rows)
             clock.record(task, now() - began)
         advance(task)
-    return sum(not results.is_done(task) for task in tasks)
+    return left_of(tasks, results)
+
+
+def left_of(tasks: Sequence[Task], results: Results) -> list[Task]:
+    """Tasks that were neither measured nor found impossible."""
+    return [task for task in tasks if not results.is_done(task)]
 
 
 def export_all(entries: Sequence[zoo.Entry], folder: Path, advance: Callable[[str], None]) -> None:
@@ -114,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     entries, results = zoo.entries(), Results(arguments.work / "results")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    open_tasks = 0
+    left: list[Task] = []
     # Drawing is foreign load too: once a second is enough.
     with Progress(*columns, refresh_per_second=1) as progress:
         if arguments.export_only:
@@ -132,11 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not exported:
                 progress.console.print("no network is exported yet: run with --export-only first")
                 return EXIT_REFUSED
-            tasks = plans.plan([entry for entry in entries if entry.name in exported], random_runs.tasks(), isolated_runs.tasks(arguments.work))
+            tasks = plans.plan([entry for entry in entries if entry.name in exported], generated_runs.tasks(), isolated_runs.tasks(arguments.work))
             assemblies.survey_once(arguments.work, arguments.device, progress.console.print)
             best = assemblies.references_once(arguments.work, plans.WHOLE, progress.console.print)
             bar = progress.add_task("measuring", total=len(tasks))
             optimized = assemblies.OptimizedFolder(arguments.work)
+            progress.console.print(f"{durations.outlook(left_of(tasks, results))}; this run stops after {arguments.minutes:g} minutes")
 
             def run(task: Task) -> dict[str, list[AnyRow]]:
                 progress.update(bar, description=task.key)
@@ -145,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     case "visit":
                         return runs.run_visit(task, files, progress.console.print, optimized.read(task.network), best)
                     case "randoms":
-                        return random_runs.run_randoms(task, arguments.work, progress.console.print, best)
+                        return generated_runs.run_randoms(task, arguments.work, progress.console.print, best)
                     case "isolated":
                         return isolated_runs.run_isolated(task, arguments.work, progress.console.print, best)
                     case "network":
@@ -156,17 +142,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                         return runs.run_load(task, files, progress.console.print)
 
             clock = Clock(time.monotonic() + arguments.minutes * 60)
-            open_tasks = run_tasks(tasks, results, run, clock, advance=lambda _: progress.update(bar, advance=1), now=time.monotonic)
+            left = run_tasks(tasks, results, run, clock, advance=lambda _: progress.update(bar, advance=1), now=time.monotonic)
         if arguments.no_assemble:
-            progress.console.print(f"{open_tasks} tasks are left")
-            return EXIT_UNFINISHED if open_tasks else EXIT_DONE
+            progress.console.print(durations.outlook(left))
+            return EXIT_UNFINISHED if left else EXIT_DONE
         try:
             summary = assemblies.assemble(arguments.work, results, arguments.datasets)
         except DatasetRefused as error:
             progress.console.print(f"error: {error}")
             return EXIT_REFUSED
-        progress.console.print(f"{summary}; {open_tasks} tasks are left")
-    return EXIT_UNFINISHED if open_tasks else EXIT_DONE
+        progress.console.print(f"{summary}; {durations.outlook(left)}")
+    return EXIT_UNFINISHED if left else EXIT_DONE
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from stowplan_predictor.training.campaigns import isolated_plans, provenances
 from stowplan_predictor.training.campaigns.results import Results
 from stowplan_predictor.training.data import datasets
 from stowplan_predictor.training.data.rows import StructureRow
-from stowplan_predictor.training.generated import kinds as random_kinds
+from stowplan_predictor.training.generated import kinds
 from stowplan_predictor.training.zoo import entries as zoo
 
 
@@ -141,8 +141,8 @@ def structure_rows(work: Path, names: Iterable[str]) -> list[StructureRow]:
 def folds() -> dict[str, int]:
     """Fold of each family and of each configuration of the random generators, each kind dealt by itself."""
     found = zoo.folds()
-    for kind in random_kinds.KINDS:
-        found |= zoo.dealt(random_kinds.configurations(kind))
+    for kind in kinds.KINDS:
+        found |= zoo.dealt(kinds.configurations(kind))
     return found
 
 

@@ -10,11 +10,11 @@ from stowplan_predictor.graphs import loading
 from stowplan_predictor.measuring import batches
 from stowplan_predictor.measuring.batches import BatchMeasurement, BatchRules
 from stowplan_predictor.measuring.references import Reference
+from stowplan_predictor.training.campaigns import runs
+from stowplan_predictor.training.campaigns.generated_visits import visit_fields
 from stowplan_predictor.training.campaigns.plans import Task
 from stowplan_predictor.training.data.generated_rows import OptimizedRow, RandomRow
-from stowplan_predictor.training.data.rows import KernelRow
-from stowplan_predictor.training.generated import kinds as random_kinds
-from stowplan_predictor.training.generated import weights as random_weights
+from stowplan_predictor.training.generated import kinds, weights
 
 TASK: Final = "randoms"
 # Networks of each kind; the papers' hundreds of thousands would take weeks on one machine.
@@ -50,12 +50,12 @@ def _seeds(task: Task) -> dict[str, int]:
     """Networks of a chunk, by name; a repeat is about those that are profiled."""
     kind = task.network.partition("-")[0]
     seeds = range(task.seed, task.seed + CHUNK)
-    return {random_kinds.name(kind, seed): seed for seed in seeds if not task.repeat or is_profiled(kind, seed)}
+    return {kinds.name(kind, seed): seed for seed in seeds if not task.repeat or is_profiled(kind, seed)}
 
 
 def is_profiled(kind: str, seed: int) -> bool:
     """Whether the campaign looks at a network kernel by kernel."""
-    return seed // len(random_kinds.configurations(kind)) % _PROFILED[kind] == 0
+    return seed // len(kinds.configurations(kind)) % _PROFILED[kind] == 0
 
 
 def run_randoms(task: Task, work: Path, say: Callable[[str], None], best: Mapping[str, Reference]) -> dict[str, list[Any]]:
@@ -69,7 +69,7 @@ def run_randoms(task: Task, work: Path, say: Callable[[str], None], best: Mappin
 
     def models() -> Iterator[tuple[str, bytes]]:
         for name, seed in seeds.items():
-            drawn = random_kinds.blueprint(kind, seed)
+            drawn = kinds.blueprint(kind, seed)
             digests[seed] = loading.load_graph(drawn.structure()).digest
             yield name, drawn.sharing()
 
@@ -79,11 +79,16 @@ def run_randoms(task: Task, work: Path, say: Callable[[str], None], best: Mappin
         best[task.slice],
         profiled=[name for name, seed in seeds.items() if is_profiled(kind, seed)],
         rules=BatchRules(rounds=1) if task.repeat else None,
-        external=random_weights.write_shared(work),
+        external=weights.write_shared(work),
         wait_s=_WAIT_S,
         on_wait=say,
     )
-    rows = {"randoms": _rows(task, seeds, digests, measured), "kernels": _kernel_rows(task, measured), "optimized": []}
+    kernels = [
+        row
+        for name, profile in measured.profiles.items()
+        for row in runs.kernel_rows(name, task.slice, _REPEAT * task.repeat + profile.visit.repeat, profile.kernels)
+    ]
+    rows: dict[str, list[Any]] = {"randoms": _rows(task, seeds, digests, measured), "kernels": kernels, "optimized": []}
     # The optimiser looks at the CPU and never at the number of threads: the first slice's graph serves all.
     if task.slice == "cpu:1" and not task.repeat:
         rows["optimized"] = [OptimizedRow(name, profile.optimized_structure) for name, profile in measured.profiles.items()]
@@ -92,43 +97,20 @@ def run_randoms(task: Task, work: Path, say: Callable[[str], None], best: Mappin
 
 def _rows(task: Task, seeds: Mapping[str, int], digests: Mapping[int, str], measured: BatchMeasurement) -> list[Any]:
     rows, kind = [], task.network.partition("-")[0]
-    for visit in (*measured.visits, *(profile.visit for profile in measured.profiles.values())):
+    for visit in measured.every_visit:
         seed, profile = seeds[visit.name], measured.profiles.get(visit.name)
+        common = visit_fields(visit, task, measured.threads, family=kinds.configuration(kind, seed), digest=digests[seed])
         rows.append(
             RandomRow(
-                network=visit.name,
+                **common | {"repeat": _REPEAT * task.repeat + visit.repeat},
                 kind=kind,
-                family=random_kinds.configuration(kind, seed),
                 seed=seed,
-                digest=digests[seed],
-                slice=task.slice,
-                repeat=_REPEAT * task.repeat + visit.repeat,
-                threads=measured.threads,
-                runs=visit.runs,
                 median_ms=visit.median_ms,
                 mean_ms=visit.mean_ms,
                 p5_ms=visit.p5_ms,
                 p25_ms=visit.p25_ms,
-                cv=visit.cv,
-                foreign_share=visit.foreign_share,
-                steal_share=visit.steal_share,
-                product_slowdown=visit.product_slowdown,
-                copy_slowdown=visit.copy_slowdown,
-                noisy=visit.noisy,
                 kernels_sum_ms=profile.sum_ms if profile else None,
                 kernels_count=len(profile.kernels) if profile else None,
-                measured_at=visit.measured_at,
             )
         )
-    return rows
-
-
-def _kernel_rows(task: Task, measured: BatchMeasurement) -> list[Any]:
-    """One row a kernel that the runtime ran, of every network profiled."""
-    rows = []
-    for name, profile in measured.profiles.items():
-        repeat = _REPEAT * task.repeat + profile.visit.repeat
-        for k in profile.kernels:
-            times = (k.median_us, k.p25_us, k.p75_us, k.runs, repeat)
-            rows.append(KernelRow(name, task.slice, k.position, k.node, k.op_type, k.domain, k.outputs, k.provider, *times))
     return rows

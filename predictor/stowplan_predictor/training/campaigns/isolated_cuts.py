@@ -40,7 +40,9 @@ _LOG_SPREAD: Final = 0.7
 # Alone they are copied, because a result must not be an input; inside a network they cost nothing but their dispatch.
 _VIEWS: Final = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"})
 # Shape arguments that are constants in every export; where the value was folded away it follows from the result.
-_SHAPE_OF_RESULT: Final = frozenset({"Reshape", "Expand"})
+_SHAPE_OF_RESULT: Final = frozenset({"Reshape", "Expand", "Resize"})
+# Position of the wanted shape among the inputs; others read theirs second.
+_SIZES_OF_RESIZE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def _cut(graph: OpGraph, kernel: Kernel, values: Values, network: str, family: s
 def _value(graph: OpGraph, op: Operator, position: int, tensor: Tensor, values: Values) -> NDArray[Any] | None:
     if tensor.name in values:
         return values[tensor.name]
-    if tensor.dtype != "int64" or position != 1:
+    if tensor.dtype != "int64" or position != (_SIZES_OF_RESIZE if op.op_type == "Resize" else 1):
         return None
     results = [graph.tensors[output].shape for output in op.outputs if output]
     if op.op_type in _SHAPE_OF_RESULT:

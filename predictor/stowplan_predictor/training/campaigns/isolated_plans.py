@@ -1,14 +1,15 @@
-"""What to measure alone: `python -m stowplan_predictor.training.campaigns.isolated_plans --round 1` writes the specs of a round into the campaign's folder.
+"""What to measure alone: `python -m stowplan_predictor.training.campaigns.isolated_plans` writes the specs of one more round into the campaign's folder.
 
-Round 0 takes its weights from the errors of the first kernel models (`isolated_errors.json`) and is planned by `campaigns` itself; later rounds, planned by
-hand, take them from `datasets/<device>/judgements/kernels.parquet`: where the model that was trained with the rounds before still errs. `campaigns` measures
-what it finds.
+`campaigns` itself plans the first two: round 0 takes its weights from the errors of the first kernel models (`isolated_errors.json`), round 1 is a list of
+what published networks hold rarely (`isolated_lists`). Later rounds, planned by hand, take their weights from
+`datasets/<device>/judgements/kernels.parquet`: where the model that was trained with the rounds before still errs. `campaigns` measures what it finds.
 """
 
 import argparse
 import json
 import random
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +22,13 @@ from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.fusion import rules
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.measuring import structures
-from stowplan_predictor.training.campaigns import isolated_cuts, isolated_weights
+from stowplan_predictor.training.campaigns import isolated_cuts, isolated_lists, isolated_weights
 from stowplan_predictor.training.campaigns.isolated_cuts import Cut
 from stowplan_predictor.training.data import datasets
 from stowplan_predictor.training.data.rows import StructureRow
-from stowplan_predictor.training.generated import single_kernels as isolated_specs
+from stowplan_predictor.training.generated import single_kernels
 from stowplan_predictor.training.generated.single_kernels import Spec
-from stowplan_predictor.training.judgements import parts as accuracy_rows
+from stowplan_predictor.training.judgements import parts
 from stowplan_predictor.training.judgements.parts import KernelJudgement
 
 FOLDER: Final = "isolated"
@@ -92,7 +93,7 @@ def cuts_of(rows: Sequence[StructureRow]) -> list[Cut]:
         except GraphRefused:
             continue
         for cut in isolated_cuts.cuts(graph, rules.fuse(graph), isolated_cuts.known_values(model), row.network, row.family):
-            record = json.loads(isolated_specs.to_json(cut.spec))
+            record = json.loads(single_kernels.to_json(cut.spec))
             found.setdefault(json.dumps([record["family"], record["nodes"], record["inputs"], record["weights"]]), cut)
     return list(found.values())
 
@@ -114,6 +115,8 @@ def chosen(cuts: Sequence[Cut], counts: Mapping[str, int], errors: Mapping[tuple
 def _drawn(families: Mapping[str, Sequence[Cut]], count: int, errors: Mapping[tuple[str, int], float], choose: random.Random, seen: set[str]) -> list[Spec]:
     found: list[Spec] = []
     names = sorted(families)
+    # In the order of the alphabet, a type with fewer kernels than families would never come to the last of them.
+    choose.shuffle(names)
     for attempt in range(count * _DRAWS if names else 0):
         if len(found) == count:
             break
@@ -135,7 +138,7 @@ def _first_sources() -> tuple[str, dict[str, float], dict[tuple[str, int], float
 
 
 def _later_sources(device: Path) -> tuple[str, dict[str, float], dict[tuple[str, int], float]]:
-    types, kernels = isolated_weights.from_judgements(accuracy_rows.read_judgements(device, KernelJudgement))
+    types, kernels = isolated_weights.from_judgements(parts.read_judgements(device, KernelJudgement))
     return "held-out errors of judgements/kernels.parquet", types, kernels
 
 
@@ -149,33 +152,38 @@ def write_plan(work: Path, plan: IsolatedPlan) -> Path:
     return path
 
 
-def write_first(work: Path, rows: Sequence[StructureRow], total: int = TOTAL) -> Path:
-    """Plans round 0 over these networks, unless it is there; no data set is needed."""
-    path = plan_path(work, 0)
-    return path if path.exists() else write_plan(work, _planned(0, rows, _first_sources(), total))
+def write_first(work: Path, rows: Sequence[StructureRow], total: int = TOTAL) -> tuple[Path, ...]:
+    """Plans rounds 0 and 1, unless they are there: over these networks, and by the list; no data set is needed."""
+    paths = plan_path(work, 0), plan_path(work, 1)
+    if not paths[0].exists():
+        write_plan(work, _planned(0, rows, _first_sources(), total))
+    if not paths[1].exists():
+        write_plan(work, listed(1))
+    return paths
+
+
+def listed(number: int) -> IsolatedPlan:
+    """The list as a round."""
+    specs = isolated_lists.specs()
+    return IsolatedPlan(number, isolated_lists.SOURCE, {}, Counter(spec.kernel for spec in specs), tuple(map(single_kernels.to_json, specs)))
 
 
 def _planned(number: int, rows: Sequence[StructureRow], sources: tuple[str, dict[str, float], dict[tuple[str, int], float]], total: int) -> IsolatedPlan:
     source, weights, errors = sources
     specs = chosen(cuts_of(rows), isolated_weights.dealt(weights, total), errors, number)
     counts = {kernel: sum(spec.kernel == kernel for spec in specs) for kernel in weights}
-    return IsolatedPlan(number, source, weights, counts, tuple(map(isolated_specs.to_json, specs)))
+    return IsolatedPlan(number, source, weights, counts, tuple(map(single_kernels.to_json, specs)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the plan of a round, unless it is there."""
+    """Writes the plan of one more round."""
     parser = argparse.ArgumentParser(prog="isolated_plans", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--round", type=int, default=1, help="one more each time the kernel model was trained and judged anew (campaigns plan round 0)")
     parser.add_argument("--device", type=Path, required=True, help="datasets/<device>, whose networks kernels are cut out of")
     parser.add_argument("--work", type=Path, required=True, help="the campaign's folder")
     parser.add_argument("--total", type=int, default=TOTAL, help=f"kernels of the round, about (default {TOTAL})")
     arguments = parser.parse_args(argv)
-    path = plan_path(arguments.work, arguments.round)
-    if path.exists():
-        sys.stdout.write(f"{path} is there already; delete it to plan the round anew\n")
-        return 1
-    sources = _later_sources(arguments.device) if arguments.round else _first_sources()
-    plan = _planned(arguments.round, datasets.read_rows(arguments.device / "structures.parquet", StructureRow), sources, arguments.total)
+    number = max((plan.round for plan in read_plans(arguments.work)), default=1) + 1
+    plan = _planned(number, datasets.read_rows(arguments.device / "structures.parquet", StructureRow), _later_sources(arguments.device), arguments.total)
     sys.stdout.write(f"{write_plan(arguments.work, plan)}: {len(plan.specs)} kernels: {dict(plan.counts)}\n")
     return 0
 

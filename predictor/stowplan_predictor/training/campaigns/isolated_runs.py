@@ -11,9 +11,10 @@ from stowplan_predictor.measuring import batches
 from stowplan_predictor.measuring.batches import BatchRules
 from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.training.campaigns import isolated_plans
+from stowplan_predictor.training.campaigns.generated_visits import visit_fields
 from stowplan_predictor.training.campaigns.plans import Task
 from stowplan_predictor.training.data.generated_rows import IsolatedRow
-from stowplan_predictor.training.generated import single_kernels as isolated_specs
+from stowplan_predictor.training.generated import single_kernels
 
 TASK: Final = "isolated"
 CHUNK: Final = 60
@@ -49,7 +50,7 @@ def run_isolated(task: Task, work: Path, say: Callable[[str], None], best: Mappi
     number = int(task.network.split("-")[1])
     plan = next(plan for plan in isolated_plans.read_plans(work) if plan.round == number)
     specs = {name(number, task.seed + place): text for place, text in enumerate(plan.specs[task.seed : task.seed + CHUNK])}
-    drawn = {own: isolated_specs.from_json(text) for own, text in specs.items()}
+    drawn = {own: single_kernels.from_json(text) for own, text in specs.items()}
     measured = batches.measure_batch(
         ((own, spec.blueprint().network()) for own, spec in drawn.items()),
         parse_slice(task.slice),
@@ -64,28 +65,15 @@ def run_isolated(task: Task, work: Path, say: Callable[[str], None], best: Mappi
     digests = {own: loading.load_graph(spec.blueprint().structure()).digest for own, spec in drawn.items()}
     rows = [
         IsolatedRow(
-            network=visit.name,
-            family=drawn[visit.name].family,
+            **visit_fields(visit, task, measured.threads, family=drawn[visit.name].family, digest=digests[visit.name]),
             kernel=drawn[visit.name].kernel,
             spec=specs[visit.name],
-            digest=digests[visit.name],
-            slice=task.slice,
-            repeat=visit.repeat,
-            threads=measured.threads,
-            runs=visit.runs,
             median_us=visit.median_ms * 1e3,
             p5_us=visit.p5_ms * 1e3,
             p25_us=visit.p25_ms * 1e3,
-            cv=visit.cv,
             op_types=tuple(kernel.op_type for kernel in measured.profiles[visit.name].kernels),
             kernels_us=tuple(kernel.median_us for kernel in measured.profiles[visit.name].kernels),
-            foreign_share=visit.foreign_share,
-            steal_share=visit.steal_share,
-            product_slowdown=visit.product_slowdown,
-            copy_slowdown=visit.copy_slowdown,
-            noisy=visit.noisy,
-            measured_at=visit.measured_at,
         )
-        for visit in (*measured.visits, *(profile.visit for profile in measured.profiles.values()))
+        for visit in measured.every_visit
     ]
     return {"isolated": rows}

@@ -9,8 +9,9 @@ from stowplan_predictor.training.zoo.entries import Entry
 # Whole cores, and shares of one and of two: the slices of a small node.
 WHOLE: Final = ("cpu:1", "cpu:2")
 FRACTIONAL: Final = ("cpu:500m", "cpu:1500m")
-# `repeat` of the first visit and of the third, which profile, and of the second in between.
-VISITS: Final = (10, 20, 30)
+# `repeat` of each visit, tens of minutes apart at best; every other one profiles.
+VISITS: Final = (10, 20, 30, 40)
+PROFILED_VISITS: Final = VISITS[::2]
 # Models beyond the first of each family, and further sizes of models, that come before random networks on more than one core and before second visits.
 _FIRST_MODELS: Final = 30
 _FIRST_VARIANTS: Final = 10
@@ -112,5 +113,5 @@ def plan(entries: Sequence[Entry], randoms: Sequence[Task] = (), isolated: Seque
         *visits([*light, *families], 0),
         *woven(visits([*models[:_FIRST_MODELS], *variants[:_FIRST_VARIANTS]], 0), visits(retested, 1), hurried=one_core),
         *woven(visits([*models[_FIRST_MODELS:], *variants[_FIRST_VARIANTS:], *old_random], 0), isolated, fractional, more_cores, visits(retested, 2)),
-        *loads, *pairs, *visits(rest, 1), *visits(rest, 2),
+        *loads, *pairs, *visits(rest, 1), *visits(rest, 2), *visits([*retested, *rest], 3),
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Tasks to rows: each kind of task through the measuring code that serves users too."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -11,12 +12,11 @@ from stowplan_predictor.measuring.networks import NetworkMeasurement
 from stowplan_predictor.measuring.profiles import KernelTime
 from stowplan_predictor.measuring.references import Reference
 from stowplan_predictor.measuring.visits import Window
-from stowplan_predictor.training.campaigns.plans import VISITS, Task
+from stowplan_predictor.training.campaigns.plans import PROFILED_VISITS, Task
 from stowplan_predictor.training.data.datasets import AnyRow
 from stowplan_predictor.training.data.rows import KernelRow, LoadRow, NetworkRow, PairRow
 
 Say = Callable[[str], None]
-
 
 # A campaign is patient: another measurement on this machine ends some time.
 _WAIT_S: Final = 1800.0
@@ -24,63 +24,34 @@ _WAIT_S: Final = 1800.0
 
 def network_row(task: Task, measured: NetworkMeasurement) -> NetworkRow:
     """The end-to-end row of a network."""
-    described = measured.distribution
-    return NetworkRow(
-        network=task.network,
-        slice=task.slice,
-        repeat=task.repeat,
-        threads=measured.threads,
-        runs=described.runs,
-        warmup_runs=measured.warmup_runs,
-        median_ms=described.median_ms,
-        mean_ms=described.mean_ms,
-        p5_ms=described.p5_ms,
-        p25_ms=described.p25_ms,
-        p75_ms=described.p75_ms,
-        p95_ms=described.p95_ms,
-        p99_ms=described.p99_ms,
-        cv=described.cv,
-        quantiles_ms=described.quantiles_ms,
-        foreign_share=measured.foreign_share,
-        steal_share=measured.steal_share,
-        attempts=measured.attempts,
-        noisy=measured.noisy,
-        kernels_sum_ms=None,
-        kernels_count=None,
-        measured_at=measured.measured_at,
-        product_slowdown=measured.product_slowdown,
-        copy_slowdown=measured.copy_slowdown,
-    )
+    return _row(task, measured, part=task.slice, warmup_runs=measured.warmup_runs, attempts=measured.attempts)
 
 
 def window_row(task: Task, window: Window) -> NetworkRow:
     """The end-to-end row of a window of a visit."""
-    described = window.distribution
+    return _row(task, window, part=str(window.slice), warmup_runs=1, attempts=len(window.burst_medians_ms), kernels=window.kernels)
+
+
+def _row(task: Task, measured: NetworkMeasurement | Window, *, part: str, warmup_runs: int, attempts: int, kernels: Sequence[KernelTime] = ()) -> NetworkRow:
+    described = asdict(measured.distribution)
+    # The rule on variation has judged by it; rows carry the verdict.
+    del described["steady_cv"]
     return NetworkRow(
         network=task.network,
-        slice=str(window.slice),
+        slice=part,
         repeat=task.repeat,
-        threads=window.threads,
-        runs=described.runs,
-        warmup_runs=1,
-        median_ms=described.median_ms,
-        mean_ms=described.mean_ms,
-        p5_ms=described.p5_ms,
-        p25_ms=described.p25_ms,
-        p75_ms=described.p75_ms,
-        p95_ms=described.p95_ms,
-        p99_ms=described.p99_ms,
-        cv=described.cv,
-        quantiles_ms=described.quantiles_ms,
-        foreign_share=window.foreign_share,
-        steal_share=window.steal_share,
-        attempts=len(window.burst_medians_ms),
-        noisy=window.noisy,
-        kernels_sum_ms=sum(kernel.median_us for kernel in window.kernels) / 1e3 if window.kernels else None,
-        kernels_count=len(window.kernels) if window.kernels else None,
-        measured_at=window.measured_at,
-        product_slowdown=window.product_slowdown,
-        copy_slowdown=window.copy_slowdown,
+        threads=measured.threads,
+        warmup_runs=warmup_runs,
+        foreign_share=measured.foreign_share,
+        steal_share=measured.steal_share,
+        attempts=attempts,
+        noisy=measured.noisy,
+        kernels_sum_ms=sum(kernel.median_us for kernel in kernels) / 1e3 if kernels else None,
+        kernels_count=len(kernels) or None,
+        measured_at=measured.measured_at,
+        product_slowdown=measured.product_slowdown,
+        copy_slowdown=measured.copy_slowdown,
+        **described,
     )
 
 
@@ -93,9 +64,9 @@ def kernel_rows(network: str, part: str, repeat: int, kernels: Iterable[KernelTi
 
 
 def run_visit(task: Task, file_of: Callable[[str], Path], say: Say, optimized: bytes, best: Mapping[str, Reference]) -> dict[str, list[AnyRow]]:
-    """Measures a network on each whole-core slice in one process; but for the second time kernel by kernel too, which takes its optimised structure."""
+    """Measures a network on each whole-core slice in one process; every other time kernel by kernel too, which takes its optimised structure."""
     parts = [parse_slice(name) for name in task.slice.split("+")]
-    profiled = optimized if task.repeat != VISITS[1] else b""
+    profiled = optimized if task.repeat in PROFILED_VISITS else b""
     windows = visits.visit(file_of(task.network), parts, best, optimized=profiled, wait_s=_WAIT_S, on_wait=say)
     kernels = [row for window in windows for row in kernel_rows(task.network, str(window.slice), task.repeat, window.kernels)]
     return {"networks": [window_row(task, window) for window in windows], "kernels": kernels}

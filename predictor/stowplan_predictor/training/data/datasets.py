@@ -99,8 +99,11 @@ def read_rows(path: Path, row_type: type[Row]) -> tuple[Row, ...]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise DatasetRefused(f"{path}: cannot be read: {error}; measure again with `python -m stowplan_predictor.training.campaigns.__main__`") from error
+        raise DatasetRefused(f"{path}: cannot be read: {error}; measure again with `make dataset`") from error
     expected = schema_of(row_type)
+    if set(table.schema.names) == set(expected.names):
+        # The order of columns means nothing, and rows are made by position.
+        table = table.select(expected.names)
     if table.schema.names != expected.names or table.schema.types != expected.types:
         differing = sorted(set(expected.names) ^ set(table.schema.names)) or [
             f"{field.name}: {field.type}, not {wanted.type}" for field, wanted in zip(table.schema, expected, strict=True) if field.type != wanted.type

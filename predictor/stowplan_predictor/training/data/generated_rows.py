@@ -19,16 +19,13 @@ def _measured(where: str, numbers: dict[str, float]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class RandomRow:
-    """One visit to a random network alone on one slice, without the profiler; several visits, spread over a batch, make a measurement."""
+class GeneratedRow:
+    """One visit to a generated graph alone on one slice, without the profiler; several visits, spread over a batch, make a measurement."""
 
     network: str
-    """`random_kinds.name(kind, seed)`."""
-    kind: str
-    """One of `random_kinds.KINDS`, and the network's split."""
+    """Its name: `kinds.name(kind, seed)`, or `iso-<round>-<number>`."""
     family: str
-    """The generator's configuration: networks of one are held out together."""
-    seed: int
+    """Held out together: the generator's configuration, or the family of the network that a kernel was cut out of; empty where it was cut out of none."""
     digest: str
     """Of the operator graph, `sha256:<hex>`."""
     slice: str
@@ -36,10 +33,6 @@ class RandomRow:
     """Which visit, from 0."""
     threads: int
     runs: int
-    median_ms: float
-    mean_ms: float
-    p5_ms: float
-    p25_ms: float
     cv: float
     """Standard deviation over mean."""
     foreign_share: float
@@ -51,12 +44,25 @@ class RandomRow:
     """The same of a fixed copy in memory."""
     noisy: bool
     """True above one of the limits on the four columns before."""
+    measured_at: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRow(GeneratedRow):
+    """One visit to a random network."""
+
+    kind: str
+    """One of `kinds.KINDS`, and the network's split."""
+    seed: int
+    median_ms: float
+    mean_ms: float
+    p5_ms: float
+    p25_ms: float
     kernels_sum_ms: float | None
     """Sum over kernels of the median profiled time; None where no profile was taken."""
     kernels_count: int | None
     """Kernels that the runtime executed; None where no profile was taken."""
-    measured_at: str
-    """ISO 8601, UTC."""
 
     def __post_init__(self) -> None:
         _measured(f"random network {self.network} on {self.slice}", {"median_ms": self.median_ms, "p25_ms": self.p25_ms, "p5_ms": self.p5_ms})
@@ -67,45 +73,27 @@ class OptimizedRow:
     """What the runtime made of a generated graph that was profiled: it says which operators a profiled kernel is made of."""
 
     network: str
-    """`random_kinds.name(kind, seed)`."""
+    """`kinds.name(kind, seed)`."""
     optimized: bytes
     """The ONNX file without weights; not compressed, since the table compresses rows that are alike together."""
 
 
 @dataclass(frozen=True, slots=True)
-class IsolatedRow:
-    """One visit to a graph of a single kernel, alone on one slice: unprofiled and, once for all visits, by the profiler."""
+class IsolatedRow(GeneratedRow):
+    """One visit to a graph of a single kernel; the profiler saw it once for all visits."""
 
-    network: str
-    """`iso-<round>-<number>`."""
-    family: str
-    """Of the network that the kernel was cut out of: held out together with it."""
     kernel: str
-    """Its type."""
+    """Its type when it was planned."""
     spec: str
-    """What it is drawn again from, as JSON (`isolated_specs.structure`)."""
-    digest: str
-    """Of the operator graph, `sha256:<hex>`."""
-    slice: str
-    repeat: int
-    """Which visit, from 0."""
-    threads: int
-    runs: int
+    """What it is drawn again from, as JSON (`single_kernels.structure`)."""
     median_us: float
     """A whole run of the session, entry and exit included."""
     p5_us: float
     p25_us: float
-    cv: float
     op_types: tuple[str, ...]
     """Of the kernels that the runtime ran, in order; several where it inserted some or fused less than in the whole network."""
     kernels_us: tuple[float, ...]
     """The profiler's median of each."""
-    foreign_share: float
-    steal_share: float
-    product_slowdown: float
-    copy_slowdown: float
-    noisy: bool
-    measured_at: str
 
     def __post_init__(self) -> None:
         where = f"isolated kernel {self.network} on {self.slice}"

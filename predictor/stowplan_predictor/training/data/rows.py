@@ -1,7 +1,7 @@
 """Rows of a measured data set: one record of one real measurement each, in plain values with units in their names.
 
 `repeat` numbers measurements of the same thing. Tens are visits (`measuring.visits`) by fresh processes, minutes or hours apart: 10 the first, profiled;
-20 and 30 later ones. Below ten: longer sample sets, taken again while disturbed; 0 the first, 1 a retest, 2 and 3 taken before sample
+20, 30 and 40 later ones. Below ten: longer sample sets, taken again while disturbed; 0 the first, 1 a retest, 2 and 3 taken before sample
 sets were bracketed by a look at the machine itself (`product_slowdown` is then None): noisier, and kept.
 `noisy` marks a record that stayed above the limits on foreign load or variation after every allowed attempt: it is kept and marked, never dropped.
 """
