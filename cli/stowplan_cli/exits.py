@@ -16,6 +16,8 @@ DONE: Final = 0
 REFUSED: Final = 1
 USAGE: Final = 2
 CANNOT_JUDGE: Final = 3
+# Temporary failure (sysexits.h, EX_TEMPFAIL): time was over; the same command goes on.
+UNFINISHED: Final = 75
 BROKEN: Final = 4
 
 # Which extra brings a module that is not there.

@@ -1,4 +1,4 @@
-"""`stowplan profile`: which kernels the runtime really runs for a model on this machine, and how long each takes."""
+"""`stowplan profile`: which kernels the runtime really runs for a model on this machine, and how long each takes; or a whole campaign on a GPU."""
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
 import json
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stowplan_cli import files, measuring, models, outputs, progresses
+from stowplan_cli import campaigning, files, measuring, models, outputs, progresses, questions
 from stowplan_cli.exits import Refused
 
 if TYPE_CHECKING:
@@ -21,18 +21,33 @@ def register(app: typer.Typer) -> None:
 
 
 def profile(
-    model: models.ModelArgument,
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL.onnx]", help="ONNX file; none for a campaign on a GPU.", show_default=False)] = None,
     *,
     part: Annotated[str, typer.Option("--slice", metavar="cpu:1", help="Slice to measure on: whole cores.")] = "cpu:1",
     shapes: models.ShapeOption = None,
     keep: Annotated[Path | None, typer.Option("--keep", metavar="DIR", help="Also add the profile to this folder, a file each.", show_default=False)] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Kernels that the table shows; JSON and YAML have all.")] = 20,
+    runtime: Annotated[str, typer.Option("--runtime", help="onnxruntime-cpu; torch-inductor or torch-eager for a campaign on a GPU.")] = questions.RUNTIME,
+    device: Annotated[str, typer.Option("--device", metavar="host|cuda", help="This machine's CPU, or its first NVIDIA GPU.")] = "host",
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Folder that a campaign adds to.", show_default=False)] = None,
+    minutes: Annotated[float, typer.Option("--minutes", help="Longest slice of work of a campaign; run again to go on (exit status 75).")] = 8.5,
+    plan: Annotated[bool, typer.Option("--plan", help="Only show what a campaign would measure; needs no GPU.")] = False,
     output: outputs.OutputOption = outputs.Format.TABLE,
 ) -> None:
-    """Measure a model kernel by kernel on a slice of this machine.
+    """Measure a model kernel by kernel on a slice of this machine, or run the campaign on its GPU.
 
-    Once end to end without the profiler, then with it; the profiler adds about a microsecond to each kernel.
+    A model: once end to end without the profiler, then with it; the profiler adds about a microsecond to each kernel. The campaign
+    (--runtime torch-inductor --device cuda --to DIR): networks and random kernels, their fusion as the compiler tells it, parts of the GPU, neighbours.
     """
+    if runtime != questions.RUNTIME:
+        if model is not None:
+            raise Refused(f"{model}: a campaign under {runtime} measures networks of its own; leave the model out")
+        campaigning.run(runtime, device, to, minutes, plan=plan, output=output)
+        return
+    if model is None:
+        raise typer.BadParameter("name the model to profile, or --runtime torch-inductor --device cuda for a campaign", param_hint="MODEL.onnx")
+    if device != "host":
+        raise Refused(f"--device {device}: {runtime} runs on this machine's CPU; for a GPU name --runtime torch-inductor or torch-eager")
     from stowplan_fleet.slices import parse_slice
     from stowplan_predictor.graphs.loading import model_digest
     from stowplan_predictor.measuring.networks import SampleRules

@@ -16,6 +16,7 @@
     - CgroupUnavailable      a fractional slice needs a cgroup quota that cannot be written here
     - MachineBusy            somebody else holds the machine lock, or foreign load never went away
     - RuntimeRefused         the runtime cannot run that model
+    - DeviceUnavailable      the GPU that a campaign asks for is not there, or not in a state to be measured
   x DatasetRefused           a measured data set is missing, malformed, or holds what cannot be a measurement
 """
 
@@ -86,6 +87,10 @@ class MachineBusy(MeasurementError):
 
 class RuntimeRefused(MeasurementError):
     """The runtime cannot run that model."""
+
+
+class DeviceUnavailable(MeasurementError):
+    """The GPU that a campaign asks for is not there, or not in a state to be measured."""
 
 
 class DatasetRefused(PredictorError):

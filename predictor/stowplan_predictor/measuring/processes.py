@@ -50,10 +50,16 @@ def placed_cpus(count: int, skip: int = 0) -> list[int]:
 class Worker:
     """One process that measures; a context manager that ends it."""
 
-    def __init__(self, join: Callable[[int], None] | None = None, module: str = "stowplan_predictor.measuring.workers") -> None:
-        """Starts `module`; `join` is given its process id before anything else happens (to move it into a cgroup)."""
+    def __init__(
+        self,
+        join: Callable[[int], None] | None = None,
+        module: str = "stowplan_predictor.measuring.workers",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts `module`; `join` is given its process id before anything else happens (to move it into a cgroup); `environment` is added to ours."""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._process = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True)
+        command, variables = [sys.executable, "-m", module], {**os.environ, **(environment or {})}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True, env=variables)
         if join is not None:
             join(self._process.pid)
 

@@ -71,9 +71,19 @@ def export(entry: Entry, folder: Path | None = None) -> Path:
     return path
 
 
+def build(entry: Entry) -> tuple[Any, tuple[Any, ...], list[str]]:
+    """The torch module of an entry, inputs to call it with, and their names; weights are torch's random ones, from whatever seed is set.
+
+    Raises:
+        KeyError: it is no entry of a torch library.
+    """
+    found: tuple[Any, tuple[Any, ...], list[str]] = _BUILDERS[entry.library](entry)
+    return found
+
+
 def _export_torch(entry: Entry, path: Path) -> None:
     torch.manual_seed(0)
-    module, inputs, names = _BUILDERS[entry.library](entry)
+    module, inputs, names = build(entry)
     module.eval()
     with warnings.catch_warnings(), torch.inference_mode():
         # The TorchScript exporter is deprecated in favour of one whose graphs fewer runtimes and tools have seen; it warns on each use.
