@@ -3,7 +3,7 @@
 import pytest
 from stowplan_predictor.fusion import layouts
 from stowplan_predictor.fusion.fused_kernels import Kernel
-from stowplan_predictor.fusion.rules import fuse
+from stowplan_predictor.fusion.rules import fuse, unfused
 from stowplan_predictor.graphs.opgraphs import OpGraph
 from support.opgraphs import FLOPS, GraphMaker
 
@@ -225,6 +225,15 @@ def test_gelus_are_one_kernel() -> None:
     make.op("Mul", source, half)
 
     assert len(fuse(make.graph())) == 5
+
+
+def test_a_runtime_that_fuses_nothing_runs_a_gelu_as_one_kernel() -> None:
+    """Convolution and activation stay apart; what the exporter took apart is one operator of PyTorch; an identity is no kernel."""
+    make = GraphMaker()
+    activated = make.op("Relu", make.conv(make.input(1, 16, 8, 8), 32))
+    make.op("Identity", gelu(make, activated))
+
+    assert [kernel.type for kernel in unfused(make.graph())] == ["Conv", "Relu", "Gelu"]
 
 
 def test_a_pattern_whose_inner_result_is_read_elsewhere_is_left_alone() -> None:

@@ -13,7 +13,7 @@ from stowplan_predictor.training.data import datasets
 from stowplan_predictor.training.data.rows import NetworkRow
 from stowplan_predictor.training.data.samples import samples
 from stowplan_predictor.training.judgements.parts import FusionJudgement, KernelJudgement, judgements_path, read_judgements, write_judgements
-from stowplan_predictor.training.pages import evaluations
+from stowplan_predictor.training.pages import evaluations, rankings
 from stowplan_predictor.training.pages.bars import Aim, Shares, bar_table
 from stowplan_predictor.training.pages.evaluations import Evaluation
 from stowplan_predictor.training.pages.sources import dataset_folder
@@ -80,6 +80,20 @@ def test_the_page_shows_bars_with_their_verdicts(found: Evaluation) -> None:
     assert cells(found.page, "edge fusion accuracy: rules, corrected on these networks")[-2:] == ["99.50 %", "**goal reached**"]
     assert cells(found.page, "kernel type, top-1")[-2:] == ["96.00 %", "**bar reached**"]
     assert cells(found.page, "MAE / MAE of the mean: cnn")[-2:] == ["-", "not judged"]
+
+
+def test_who_is_ahead_of_what_is_served_is_said(found: Evaluation) -> None:
+    """A system with a smaller mean error on a group is named with a reason, the chosen one with the figures that chose it; the oracle is no system."""
+    kernels = {"system": "gnn", "mean_absolute_log_error": {"gnn": 0.06, "trees": 0.07}}
+    nobody = rankings.section(found.figures, kernels)
+    better = [replace(item, system="trees", score=replace(item.score, mape_percent=1.0)) for item in found.figures if item.system == "linear"]
+    somebody = rankings.section([*found.figures, *better], kernels)
+
+    assert "No system that was asked about every network" in nobody
+    assert cells(nobody, "**kernels, GNN**")[1] == "0.0600"
+    assert "oracle" not in somebody
+    for item in better:
+        assert cells(somebody, item.group.title, "kernels, a regressor a type")[2:4] == ["1.0 %", "6.0 %"]
 
 
 def test_the_worst_networks_name_the_kernels_to_blame(found: Evaluation) -> None:

@@ -38,7 +38,7 @@ def fitted(blocks: list[FusionSample]) -> Iterator[FittedFusion]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fusion_fits, "_EPOCHS", 2)
         patch.setattr(fusion_fits, "_WINDOWS_A_FAMILY", 1)
-        yield fit(blocks[:6], tables.RULES_GAT_LSTM, 0, 60.0, blocks[6:])
+        yield fit(blocks[:6], tables.RULES_GAT_LSTM, 0, blocks[6:])
 
 
 @pytest.mark.train

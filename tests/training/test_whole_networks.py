@@ -1,5 +1,6 @@
 """From kernels to networks: dispatch costs, corrections, intervals and the reach of a training set, on small networks that were really measured."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,11 +18,19 @@ from stowplan_predictor.training.networks import fits as network_fits
 from stowplan_predictor.training.networks.cases import Case, coverage, weights
 from stowplan_predictor.training.networks.residual_fits import NONE, Rows
 from support.real_slices import small_samples
+from threadpoolctl import threadpool_limits
 
 pytestmark = pytest.mark.train
 
 NETWORKS = 14
 SLICE = "cpu:1"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in training: small fits in several threads only wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 def networks() -> list[Sample]:

@@ -5,10 +5,17 @@ The passes below are the runtime's graph transformers in the runtime's order; th
 values (it merges convolutions whose weights are equal, drops a multiplication by one) is not seen: a graph holds no weights.
 """
 
+from collections.abc import Iterable
+from typing import Final
+
 from stowplan_predictor.fusion import chains, layouts, partitions, patterns, products, rule_tables
 from stowplan_predictor.fusion.flows import Flow
 from stowplan_predictor.fusion.fused_kernels import Kernel
+from stowplan_predictor.fusion.patterns import Expression
 from stowplan_predictor.graphs.opgraphs import OpGraph
+
+# Operators of PyTorch that ONNX had no word for at first.
+_TAKEN_APART: Final = frozenset({"Gelu", "LayerNormalization"})
 
 
 def fuse(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> tuple[Kernel, ...]:
@@ -27,7 +34,7 @@ def grouped(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> Flow:
     chains.fold_into_convolutions(flow)
     products.bias_into_products(flow)
     chains.activate(flow, channel_block)
-    _match_patterns(flow)
+    _match_patterns(flow, rule_tables.PATTERNS)
     chains.split_siblings(flow)
     products.transpose_into_products(flow)
     chains.skip_into_normalizations(flow)
@@ -36,8 +43,15 @@ def grouped(graph: OpGraph, channel_block: int = layouts.CHANNEL_BLOCK) -> Flow:
     return flow
 
 
-def _match_patterns(flow: Flow) -> None:
-    for kernel_type, expression in rule_tables.PATTERNS:
+def unfused(graph: OpGraph) -> tuple[Kernel, ...]:
+    """A kernel an operator, as PyTorch runs them without its compiler. What an exporter took apart there is one operator again: Gelu, LayerNormalization."""
+    flow = Flow(graph)
+    _match_patterns(flow, [(kernel_type, expression) for kernel_type, expression in rule_tables.PATTERNS if kernel_type in _TAKEN_APART])
+    return partitions.kernels(flow)
+
+
+def _match_patterns(flow: Flow, known: Iterable[tuple[str, Expression]]) -> None:
+    for kernel_type, expression in known:
         last = str(expression[0])
         for op in flow.operators():
             if op.op_type != last:

@@ -4,8 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
-from stowplan_predictor.fusion import partitions, rules, tables
-from stowplan_predictor.fusion.flows import Flow
+from stowplan_predictor.fusion import rules, tables
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.graphs.opgraphs import OpGraph
@@ -32,11 +31,11 @@ class RuleFusion:
 
 
 class OperatorFusion:
-    """Nothing is fused; what a runtime need not run is eliminated all the same."""
+    """A kernel an operator."""
 
     def kernels(self, graph: OpGraph, channel_block: int) -> tuple[Kernel, ...]:  # noqa: ARG002 - no layout is blocked
         """See `Fusion`."""
-        return partitions.kernels(Flow(graph))
+        return rules.unfused(graph)
 
 
 @dataclass(frozen=True, slots=True)

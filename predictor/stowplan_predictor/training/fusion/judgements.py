@@ -5,13 +5,14 @@ Rules are the same in every fold; the runtime's own optimiser, from whose result
 """
 
 import argparse
+import json
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from stowplan_fleet import descriptors
@@ -35,6 +36,8 @@ LEARNED: Final = (tables.GAT_LSTM, tables.GAT_MLP, tables.RULES_GAT_LSTM)
 _BLOCKS: Final = 400
 _GENERATED: Final = 100
 _SEED: Final = 7
+# How losses and accuracies on families that stop the training went, epoch by epoch.
+CURVES: Final = "judgements/fusion_curves.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,25 @@ def learners(samples: Sequence[FusionSample], splits: Mapping[str, int], fold: i
     return [sample for sample in samples if sample.split != LIGHT and sample.family not in strange]
 
 
-def run(unit: Unit, samples: Sequence[FusionSample], blocks: Sequence[FusionSample], splits: Mapping[str, int], seconds: float) -> list[FusionJudgement]:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A unit that was trained and judged."""
+
+    unit: Unit
+    judgements: tuple[FusionJudgement, ...]
+    curves: Mapping[str, Sequence[float]]
+    seconds: float
+    """Of processor time."""
+
+
+def run(unit: Unit, samples: Sequence[FusionSample], blocks: Sequence[FusionSample], splits: Mapping[str, int]) -> Outcome:
     """Trains and judges one unit, on one core."""
     torch.set_num_threads(1)
-    fusion = fit(learners(samples, splits, unit.fold), unit.system, _SEED, seconds, blocks).fusion()
-    return [judged(sample, unit.system, unit.fold, fusion) for sample in samples if fold_of(sample, splits) == unit.fold]
+    began = time.process_time()
+    fitted = fit(learners(samples, splits, unit.fold), unit.system, _SEED, blocks)
+    fusion = fitted.fusion()
+    found = tuple(judged(sample, unit.system, unit.fold, fusion) for sample in samples if fold_of(sample, splits) == unit.fold)
+    return Outcome(unit, found, fitted.curves, time.process_time() - began)
 
 
 def unlearned(samples: Sequence[FusionSample], splits: Mapping[str, int]) -> Iterator[FusionJudgement]:
@@ -97,31 +114,33 @@ def all_samples(dataset: Dataset, device: CpuDevice) -> list[FusionSample]:
 
 
 # What forked workers share with the process that read it: graphs are large, and pickling them takes longer than judging them.
-_SHARED: list[Callable[[Unit], list[FusionJudgement]]] = []
+_SHARED: list[Callable[[Unit], Outcome]] = []
 
 
-def _work(unit: Unit) -> tuple[Unit, list[FusionJudgement], float]:
-    started = time.monotonic()
-    return unit, _SHARED[0](unit), time.monotonic() - started
+def _work(unit: Unit) -> Outcome:
+    return _SHARED[0](unit)
 
 
 def judge(
-    dataset: Dataset, device: CpuDevice, splits: Mapping[str, int], *, systems: Sequence[str], seconds: float, processes: int, say: Callable[[str], None]
-) -> list[FusionJudgement]:
-    """Every system on every network, families held out."""
+    dataset: Dataset, device: CpuDevice, splits: Mapping[str, int], *, systems: Sequence[str], processes: int, say: Callable[[str], None]
+) -> tuple[list[FusionJudgement], dict[str, Any]]:
+    """Every system on every network, families held out; and the curves of what was trained."""
     started = time.monotonic()
     samples = all_samples(dataset, device)
     blocks = list(block_samples(range(_BLOCKS)))
     say(f"{len(samples)} networks with a fusion truth, {len(blocks)} random ones beside them, after {time.monotonic() - started:.0f} s")
-    rows = list(unlearned(samples, splits))
+    rows, curves = list(unlearned(samples, splits)), {}
     units = [Unit(system, fold) for system in systems for fold in sorted({fold_of(sample, splits) for sample in samples})]
-    _SHARED[:] = [lambda unit: run(unit, samples, blocks, splits, seconds)]
+    _SHARED[:] = [lambda unit: run(unit, samples, blocks, splits)]
     with multiprocessing.get_context("fork").Pool(processes) as pool:
-        for unit, found, took in pool.imap_unordered(_work, units):
-            rows.extend(found)
-            share = sum(row.edges_right for row in found) / max(sum(row.edges for row in found), 1)
-            say(f"{unit.system}, fold {unit.fold}: {100 * share:.2f} % of edges, {took:.0f} s")
-    return rows
+        for outcome in pool.imap(_work, units):
+            rows.extend(outcome.judgements)
+            name = f"{outcome.unit.system}, fold {outcome.unit.fold}"
+            curves[name] = {key: [round(value, 5) for value in curve] for key, curve in outcome.curves.items()}
+            share = sum(row.edges_right for row in outcome.judgements) / max(sum(row.edges for row in outcome.judgements), 1)
+            epochs = max(map(len, outcome.curves.values()))
+            say(f"{name}: {100 * share:.2f} % of edges, {epochs} epochs, {outcome.seconds:.0f} s of processor time")
+    return rows, curves
 
 
 def _earlier(folder: Path, data: str) -> Sequence[FusionJudgement]:
@@ -137,7 +156,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stowplan_predictor.training.fusion.judgements", description=__doc__)
     parser.add_argument("folder", type=Path, help="datasets/<device>")
     parser.add_argument("--systems", nargs="*", default=list(LEARNED), choices=LEARNED, help="learned systems to train (default: all); others keep theirs")
-    parser.add_argument("--seconds", type=float, default=45.0, help="of processor time, after which a training's epoch under way is its last (default: 45)")
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time (default: 2)")
     given = parser.parse_args(arguments)
     device = descriptors.read_device((given.folder / "device.json").read_bytes())
@@ -150,9 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     splits = datasets.read_splits(split_file)
     data = predictions.data_digest(given.folder, split_file)
-    rows = judge(datasets.read_dataset(given.folder), device, splits, systems=given.systems, seconds=given.seconds, processes=given.processes, say=say)
+    rows, curves = judge(datasets.read_dataset(given.folder), device, splits, systems=given.systems, processes=given.processes, say=say)
     kept = [row for row in _earlier(given.folder, data) if row.system in set(LEARNED) - set(given.systems)]
     say(f"{len(rows)} judgements, {len(kept)} kept, in {write_judgements(given.folder, [*rows, *kept], FusionJudgement, data)}")
+    path = given.folder / CURVES
+    earlier = json.loads(path.read_bytes()) if kept and path.exists() else {}
+    path.write_text(json.dumps(earlier | curves, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return 0
 
 

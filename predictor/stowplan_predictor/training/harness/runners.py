@@ -60,7 +60,7 @@ class Outcome:
 _plan: Plan | None = None
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     """Two processes with a thread each use two cores better than one with two threads: these models are small."""
     import threadpoolctl  # noqa: PLC0415 - comes with scikit-learn
     import torch  # noqa: PLC0415
@@ -125,7 +125,7 @@ def run(plan: Plan, minutes: float, say: Callable[[str], None], advance: Callabl
         undone = {kind for kind, _ in queue} | {kind for kind, fold, _ in running.values() if fold is not None} | broken
         return [name for name, system in waiting.items() if not undone & set(system.units)]
 
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("fork"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("fork"), initializer=one_thread) as pool:
         pool.submit(os.getpid).result()
         started()
         while True:

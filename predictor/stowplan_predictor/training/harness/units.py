@@ -1,8 +1,9 @@
 """Units of work: one model fitted on one fold, kept on disk under a digest of everything it follows from, so that a run that was stopped goes on."""
 
+import ast
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class UnitKind:
     inputs: Callable[[World], str]
     """Digest of what it learns from and is asked."""
     sources: tuple[str, ...]
-    """Modules and packages, as paths below the predictor's package, whose text decides what comes out."""
+    """Modules and packages, as paths below the predictor's package, whose code decides what comes out."""
     only: frozenset[int] | None = None
     """The folds it is fitted on, where not all are worth their time."""
 
@@ -40,8 +41,17 @@ class UnitKind:
         return found.hexdigest()[:24]
 
 
-def code_digest(sources: Sequence[str]) -> str:
-    """Digest of the text of modules and packages.
+def _meaning(source: bytes) -> bytes:
+    """A module without comments, layout and docstrings: what they say changes nothing that it computes."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [item for item in node.body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+    return ast.dump(tree, include_attributes=False).encode()
+
+
+def code_digest(sources: Iterable[str]) -> str:
+    """Hex digest of what modules and packages say to the interpreter.
 
     Raises:
         FileNotFoundError: there is none of that name.
@@ -51,7 +61,7 @@ def code_digest(sources: Sequence[str]) -> str:
         path = PACKAGE / source
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
         for file in files:
-            found.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + file.read_bytes() + b"\0")
+            found.update(str(file.relative_to(PACKAGE)).encode() + b"\0" + _meaning(file.read_bytes()) + b"\0")
     return found.hexdigest()
 
 

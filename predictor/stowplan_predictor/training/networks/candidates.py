@@ -1,7 +1,9 @@
 """Systems that may be served, judged on every fold by what the other folds teach; and the served recipe: for each fold the one that is best on the others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Final
 
 import numpy as np
@@ -27,16 +29,13 @@ def judged_cases(cases: Sequence[Case]) -> list[Case]:
     return [case for case in cases if case.measured.visits and case.efficiencies is not None]
 
 
-def fold_fits(world: World, by_fold: Mapping[int, Sequence[Case]]) -> dict[int, NetworkFit]:
-    """For each fold what the others teach; for the light models, all folds without the light models' families."""
-    found = {}
-    strange = {sample.family for sample in world.folds[LIGHT_FOLD].test} if LIGHT_FOLD in world.folds else set()
-    for number in by_fold:
-        others = [case for other, cases in by_fold.items() if other not in (number, LIGHT_FOLD) for case in cases]
-        if number == LIGHT_FOLD:
-            others = [case for case in others if case.sample.family not in strange]
-        found[number] = network_fits.fit_networks(judged_cases(others), world.dataset.device)
-    return found
+def fold_fit(world: World, by_fold: Mapping[int, Sequence[Case]], number: int) -> NetworkFit:
+    """What the other folds teach about a fold; for the light models, all folds without the light models' families."""
+    others = [case for other, cases in by_fold.items() if other not in (number, LIGHT_FOLD) for case in cases]
+    if number == LIGHT_FOLD:
+        strange = {sample.family for sample in world.folds[LIGHT_FOLD].test}
+        others = [case for case in others if case.sample.family not in strange]
+    return network_fits.fit_networks(judged_cases(others), world.dataset.device)
 
 
 def judge(world: World, by_fold: Mapping[int, Sequence[Case]], fits: Mapping[int, NetworkFit]) -> dict[int, list[Judged]]:
@@ -87,10 +86,36 @@ class Candidate:
         return error_of(self.held_out())
 
 
+def _candidate(world: World, by_fold: Mapping[int, Sequence[Case]], fits: Mapping[int, NetworkFit]) -> Candidate:
+    return Candidate(by_fold, fits, judge(world, by_fold, fits))
+
+
 def candidate(world: World, by_fold: Mapping[int, Sequence[Case]]) -> Candidate:
     """A system judged on held-out families."""
-    fits = fold_fits(world, by_fold)
-    return Candidate(by_fold, fits, judge(world, by_fold, fits))
+    return _candidate(world, by_fold, {number: fold_fit(world, by_fold, number) for number in by_fold})
+
+
+# What forked processes share with the one that read it: samples are large, and pickling them takes longer than fitting.
+_SHARED: list[Callable[[str, int], NetworkFit]] = []
+
+
+def _shared_fit(name: str, number: int) -> NetworkFit:
+    return _SHARED[0](name, number)
+
+
+def candidates(world: World, systems: Mapping[str, Mapping[int, Sequence[Case]]], processes: int) -> dict[str, Candidate]:
+    """Systems judged on held-out families, by name; fitted in that many forked processes.
+
+    Args:
+        world: the data set.
+        systems: cases by system and fold.
+        processes: fits at a time.
+    """
+    tasks = [(name, number) for name, by_fold in systems.items() for number in by_fold]
+    _SHARED[:] = [lambda name, number: fold_fit(world, systems[name], number)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("fork")) as pool:
+        fits = dict(zip(tasks, pool.map(_shared_fit, *zip(*tasks, strict=True)), strict=True))
+    return {name: _candidate(world, by_fold, {number: fits[name, number] for number in by_fold}) for name, by_fold in systems.items()}
 
 
 def best(known: Mapping[str, Candidate], without: int = LIGHT_FOLD) -> str:
@@ -98,20 +123,25 @@ def best(known: Mapping[str, Candidate], without: int = LIGHT_FOLD) -> str:
     return min(known, key=lambda name: (error_of(known[name].held_out(without)), name))
 
 
+def rows(known: Mapping[str, Candidate]) -> dict[str, list[PredictionRow]]:
+    """Predictions of every candidate, by name."""
+    return {name: [row for number, cases in item.cases.items() for row in prediction_rows(name, cases, item.judged[number])] for name, item in known.items()}
+
+
 def served_rows(known: Mapping[str, Candidate]) -> list[PredictionRow]:
     """Predictions of the recipe: for each fold the candidate that is best on the others."""
-    rows = []
+    found = []
     for number in next(iter(known.values())).cases:
         chosen = known[best(known, number)]
-        rows += prediction_rows(STOWPLAN, chosen.cases[number], chosen.judged[number])
-    return rows
+        found += prediction_rows(STOWPLAN, chosen.cases[number], chosen.judged[number])
+    return found
 
 
 def served_kernels(known: Mapping[str, Candidate]) -> list[KernelJudgement]:
     """Kernels of published networks on whole cores, as the recipe predicts them."""
-    rows: list[KernelJudgement] = []
+    found: list[KernelJudgement] = []
     for number in next(iter(known.values())).cases:
         for case in judged_cases(known[best(known, number)].cases[number]):
             if case.sample.split in _PUBLISHED and not case.measured.slice_.fractional:
-                rows += kernel_judgements(case.sample, case.slice, case.known, number, STOWPLAN)
-    return rows
+                found += kernel_judgements(case.sample, case.slice, case.known, number, STOWPLAN)
+    return found

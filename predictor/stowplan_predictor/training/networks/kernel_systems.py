@@ -17,33 +17,23 @@ from stowplan_predictor.training.judgements.predictions import PredictionRow
 from stowplan_predictor.training.kernels.judgements import type_judgements
 from stowplan_predictor.training.kernels.models import BLENDS, KERNEL_SYSTEMS
 from stowplan_predictor.training.kernels.models import blended as blend_of
-from stowplan_predictor.training.networks.candidates import STOWPLAN, Candidate, candidate, prediction_rows, served_kernels, served_rows
+from stowplan_predictor.training.networks.candidates import STOWPLAN, Candidate, candidate, rows, served_kernels, served_rows
+from stowplan_predictor.training.networks.candidates import candidates as known_candidates
 from stowplan_predictor.training.networks.cases import Case
 from stowplan_predictor.training.networks.cross_fits import blended, decode, decode_types, encode, judged_by
 from stowplan_predictor.training.networks.dispatch_fits import kernels_ms
 
 # Fitted on one fold only, to show the difference that the target makes.
 _ONE_FOLD: Final[Mapping[str, frozenset[int]]] = {"gnn-raw": frozenset({0})}
-# How the table calls them, where that differs.
-_NAMES: Final[Mapping[str, str]] = {"forests": "rules-forests"}
 # Plain sums over the kernels of a system, by name: a published rival, and what the target and the end-to-end stage are worth.
 _PLAIN: Final[Mapping[str, str]] = {"rules-forests": "forests", "gnn-raw": "gnn-raw", "gnn-sum": "gnn", "boosted-sum": "boosted"}
-# What may be served. Raw latencies and forests are there to be compared with.
-CANDIDATES: Final = tuple(name for name in (*KERNEL_SYSTEMS, *BLENDS) if name not in ("gnn-raw", "forests"))
+# What may be served: everything but raw latencies, which are there to be compared with.
+CANDIDATES: Final = tuple(name for name in (*KERNEL_SYSTEMS, *BLENDS) if name != "gnn-raw")
+# What graphs and fusion make of a file is among the inputs.
 _SOURCES: Final = (
-    *(f"kernels/{name}.py" for name in (
-        "estimators", "features", "geometries", "layouts", "members", "ranges", "regressors", "resources", "rooflines", "subgraphs", "workloads"
-    )),
-    "training/kernels/models.py", "training/kernels/rows.py", "training/data/samples.py", "training/data/measurements.py",
-    "training/data/folds.py", "training/networks/cross_fits.py", "training/networks/cases.py",
+    "kernels", "training/kernels", "training/networks/cases.py", "training/networks/cross_fits.py",
+    *(f"training/data/{name}.py" for name in ("folds", "measurements", "sample_jobs", "samples")),
 )  # fmt: skip
-_TREES: Final = ("training/kernels/boosted_trees.py", "training/kernels/tree_files.py")
-_TYPES: Final = (*_TREES, "training/kernels/type_regressors.py", "training/kernels/regressions.py")
-_GRAPHS: Final = (
-    "training/kernels/graph_fits.py", "training/kernels/graph_networks.py", "training/kernels/graph_batches.py",
-    "training/kernels/network_rows.py", "training/kernels/judgements.py",
-)  # fmt: skip
-_OWN: Final[Mapping[str, tuple[str, ...]]] = {"boosted": _TREES, "trees": _TYPES, "forests": _TYPES, "gnn": _GRAPHS, "gnn-raw": _GRAPHS}
 
 
 def _inputs(world: World) -> str:
@@ -70,7 +60,7 @@ def _kind(system: str) -> UnitKind:
         types = type_judgements(model, fold.test, number, system) if model.names_types else ()
         return encode(judged_by(model, fold), list(types))
 
-    return UnitKind(_NAMES.get(system, system), make, _inputs, (*_SOURCES, *_OWN[system]), _ONE_FOLD.get(system))
+    return UnitKind(system, make, _inputs, _SOURCES, _ONE_FOLD.get(system))
 
 
 UNITS: Final[Mapping[str, UnitKind]] = {kind.name: kind for kind in map(_kind, KERNEL_SYSTEMS)}
@@ -87,40 +77,44 @@ def cases_of(world: World, system: str, content: Content) -> dict[int, list[Case
 
 
 def _system_rows(world: World, system: str, content: Content) -> list[PredictionRow]:
-    by_fold = cases_of(world, system, content)
-    found = candidate(world, by_fold)
-    return [row for number, cases in by_fold.items() for row in prediction_rows(system, cases, found.judged[number])]
+    return rows({system: candidate(world, cases_of(world, system, content))})[system]
 
 
-def candidates(world: World, content: Content) -> dict[str, Candidate]:
+def candidates(world: World, content: Content, processes: int) -> dict[str, Candidate]:
     """Every system that may be served, judged on held-out families."""
-    return {name: candidate(world, cases_of(world, name, content)) for name in CANDIDATES}
+    return known_candidates(world, {name: cases_of(world, name, content) for name in CANDIDATES}, processes)
+
+
+def write_parts(world: World, known: Mapping[str, Candidate], content: Content) -> None:
+    """What is judged beside whole networks: the served recipe's kernels, and how often the graph network names the runtime's kernels."""
+    write_judgements(world.folder, served_kernels(known), KernelJudgement, world.data)
+    _write_types(world, "gnn", content)
 
 
 def _stowplan_rows(world: World, system: str, content: Content) -> list[PredictionRow]:  # noqa: ARG001 - the harness names the system
-    return served_rows(candidates(world, content))
+    return served_rows(candidates(world, content, 1))
 
 
 def _write_kernels(world: World, system: str, content: Content) -> None:  # noqa: ARG001 - as above
-    write_judgements(world.folder, served_kernels(candidates(world, content)), KernelJudgement, world.data)
+    write_judgements(world.folder, served_kernels(candidates(world, content, 1)), KernelJudgement, world.data)
 
 
 def _plain_rows(world: World, system: str, content: Content) -> list[PredictionRow]:
     """The sum over kernels and nothing else, as nn-Meter has it; no interval."""
     member = _PLAIN[system]
-    rows = []
-    for cases in cases_of(world, member, {member: content[_NAMES.get(member, member)]}).values():
+    found = []
+    for cases in cases_of(world, member, content).values():
         for case in cases:
             if case.measured.visits:
                 where = (system, case.sample.split, case.sample.name, case.sample.family, case.slice, case.fold)
                 predicted = None if case.efficiencies is None else sustained_ms(kernels_ms(case), case.measured.slice_)
-                rows.append(PredictionRow(*where, predicted, reason=case.refusal))
-    return rows
+                found.append(PredictionRow(*where, predicted, reason=case.refusal))
+    return found
 
 
 def _write_types(world: World, system: str, content: Content) -> None:
-    rows = [row for part in content[system].values() for row in decode_types(part)]
-    write_judgements(world.folder, rows, TypeJudgement, world.data)
+    found = [row for part in content[system].values() for row in decode_types(part)]
+    write_judgements(world.folder, found, TypeJudgement, world.data)
 
 
 def _system(name: str) -> System:
@@ -130,6 +124,6 @@ def _system(name: str) -> System:
 _UNITS_OF_CANDIDATES: Final = tuple(dict.fromkeys(member for name in CANDIDATES for member in BLENDS.get(name, (name,))))
 SYSTEMS: Final[Mapping[str, System]] = {
     **{name: _system(name) for name in CANDIDATES},
-    **{name: System(name, (_NAMES.get(member, member),), _plain_rows) for name, member in _PLAIN.items()},
+    **{name: System(name, (member,), _plain_rows) for name, member in _PLAIN.items()},
     STOWPLAN: System(STOWPLAN, _UNITS_OF_CANDIDATES, _stowplan_rows, _write_kernels),
 }

@@ -18,15 +18,11 @@ from stowplan_predictor.training.kernels.regressions import Recipe
 NONE: Final = "none"
 LINEAR: Final = "linear"
 TREES: Final = "trees"
-DEEP_TREES: Final = "deep-trees"
-KINDS: Final = (NONE, LINEAR, TREES, DEEP_TREES)
+KINDS: Final = (NONE, LINEAR, TREES)
 # A more complex kind must be better by this share: below it, the choice would be noise.
 _GAIN: Final = 0.02
-# Published networks are hundreds and their families dozens: shallow trees with full leaves, or they learn families by heart. Deep ones need thousands of rows.
-_BOOSTING: Final[Mapping[str, Boosting]] = {
-    TREES: Boosting(rounds=80, rate=0.07, leaves=6, least_rows=15, ridge=5.0, share=0.5),
-    DEEP_TREES: Boosting(rounds=200, rate=0.07, leaves=16, least_rows=20, ridge=5.0, share=0.5),
-}
+# Published networks are hundreds and their families dozens: shallow trees with full leaves, or they learn families by heart.
+_BOOSTING: Final = Boosting(rounds=80, rate=0.07, leaves=6, least_rows=15, ridge=5.0, share=0.5)
 _PENALTY: Final = 30.0
 # Targets are held within these quantiles before anything is fitted (a few networks that are far off must not bend the rest), and so is what is said.
 _EDGE: Final = 0.02
@@ -64,7 +60,7 @@ def _fit(kind: str, rows: Rows) -> _Fitted:
     if kind == LINEAR:
         line = regressions.fit(Recipe("linear", quadratic=False, penalty=_PENALTY, trees=0), rows.numbers, target, rows.weight)
         return _Fitted(line.predict, lambda: regressions.to_model(line), lower, upper)
-    trees = boosted_trees.fit(rows.numbers, target, rows.weight, _BOOSTING[kind])
+    trees = boosted_trees.fit(rows.numbers, target, rows.weight, _BOOSTING)
     return _Fitted(trees.predict, lambda: boosted_trees.to_model(trees, rows.numbers.shape[1]), lower, upper)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from stowplan_predictor.training.pages import rankings
 from stowplan_predictor.training.pages import stages as accuracy_stages
 from stowplan_predictor.training.pages.bars import PUBLISHED_RANDOM, SERVED, bar_table
 from stowplan_predictor.training.pages.blames import by_type, worst
@@ -135,7 +136,7 @@ def _method(evidence: Evidence) -> str:
   data. No model saw them, but the figures are not as blind as those of a first and only trial.
 * **MAPE** is the mean of |predicted - measured| / measured. Ranges are 95 % percentile bootstraps over families. A network that a system refuses counts as
   a miss in every share.
-* **Second machine**: none was measured; nothing is claimed of how calibrated bundles do elsewhere.
+* **Second machine**: none was measured; nothing is claimed of how calibrated bundles do elsewhere. GPUs: `docs/gpu-accuracy.md`.
 * **Bundle**: `{evidence.manifest.name}@{evidence.manifest.version}`.{stale} The sections on pairs and loads are from its manifest."""
 
 
@@ -160,6 +161,7 @@ def render(evidence: Evidence, found: Sequence[Figure]) -> str:
         "`stowplan` is the recipe, its choice included: for each fold it takes the kernel system that is best on the other folds. The bundle serves the one\n"
         f"that is best on all: {SYSTEMS.get(evidence.kernels_served, evidence.kernels_served)}.",
         main_table([item for item in found if _is_main(item)], SYSTEMS).markdown(),
+        rankings.section([item for item in found if _is_main(item)], evidence.manifest.models["kernels"]),
         _elsewhere(found),
         "## Random networks beside the papers",
         "The papers' 0.132, 0.095 and 0.046 are mean absolute errors over the mean latency of their test sets (milliseconds of other machines do not\n"
@@ -171,6 +173,7 @@ def render(evidence: Evidence, found: Sequence[Figure]) -> str:
         _light(evidence),
         _kernels(evidence),
         accuracy_stages.out_of_distribution(evidence.manifest.errors.get("out_of_distribution", {})),
+        accuracy_stages.calibration(evidence.calibration),
         accuracy_stages.colocation(evidence.manifest.errors["colocation"]),
         accuracy_stages.response(evidence.manifest.errors["response"]),
         _method(evidence),

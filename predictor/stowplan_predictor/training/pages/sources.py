@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from stowplan_predictor.bundles import loading
 from stowplan_predictor.bundles.loading import CPU_RUNTIME
 from stowplan_predictor.bundles.manifests import MANIFEST, Manifest, digest, read_manifest
 from stowplan_predictor.errors import DatasetRefused
@@ -19,12 +19,13 @@ from stowplan_predictor.training.pages.bars import SERVED
 from stowplan_predictor.training.pages.truths import Case, Truth, truths
 
 SPLITS_FILE: Final = "splits.json"
+CALIBRATION: Final = "judgements/calibration.json"
 _PROVENANCE: Final = "provenance.json"
 # Systems in the order of the table, with the words that name them there; others follow by their own name.
 SYSTEMS: Final[Mapping[str, str]] = {
     "mean": "mean latency",
     "linear": "linear regression on FLOPs and parameters",
-    "rules-forests": "fusion rules, a random forest a kernel type",
+    "rules-forests": "fusion rules, a random forest a kernel type, summed",
     "gcn": "GCN on the graph",
     "dnn": "DNN on flattened attributes and adjacency",
     "transformer": "graph-informed transformer",
@@ -34,7 +35,11 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "gnn": "kernels, GNN",
     "gnn-sum": "the same, nothing learned end to end",
     "gnn-raw": "kernels, GNN on raw latency, nothing end to end",
+    "forests": "kernels, a random forest a type",
     "blend": "kernels, GNN and boosted trees blended",
+    "forests-gnn": "kernels, GNN and forests blended",
+    "forests-boosted": "kernels, boosted trees and forests blended",
+    "forests-boosted-gnn": "kernels, GNN, boosted trees and forests blended",
     SERVED: "**stowplan** (what the bundle serves)",
     "measured kernels": "*oracle: its profiled kernels, summed*",
     "measured again": "*noise: half of the visits by the other half*",
@@ -64,8 +69,13 @@ class Evidence:
     """Whether it was trained on the data set as it is now."""
     fusion_served: str
     """Which way of fusing it serves."""
-    kernels_served: str
-    """Which kernel system."""
+    calibration: Mapping[str, Any]
+    """What `calibration.checks` found; empty where nobody looked."""
+
+    @property
+    def kernels_served(self) -> str:
+        """Which kernel system the bundle serves."""
+        return str(self.manifest.models["kernels"]["system"])
 
 
 def dataset_folder(datasets: Path, named: Path | None = None) -> Path:
@@ -92,8 +102,26 @@ def _is_current(manifest: Manifest, folder: Path) -> bool:
 
 
 def shipped_folder() -> Path:
-    """Where the bundle lies that this package carries."""
-    return Path(str(resources.files("stowplan_predictor") / "shipped" / CPU_RUNTIME))
+    """Where the bundle of CPUs lies that this package carries."""
+    return loading.shipped_folder(CPU_RUNTIME)
+
+
+def _calibration(folder: Path, data: str) -> Mapping[str, Any]:
+    """What a calibration was found to be worth; empty where nobody looked.
+
+    Raises:
+        DatasetRefused: the file is malformed, or of other data.
+    """
+    path = folder / CALIBRATION
+    if not path.exists():
+        return {}
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if found["data"] != data:
+            raise DatasetRefused(f"{path}: made from other data; run `python -m stowplan_predictor.training.calibration.checks {folder}` again")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetRefused(f"{path}: malformed ({error!r}); delete it, or make it again") from error
+    return found
 
 
 def _networks_only(folder: Path) -> Dataset:
@@ -139,5 +167,5 @@ def read_evidence(folder: Path, bundle: Path) -> Evidence:
         manifest=manifest,
         bundle_is_current=_is_current(manifest, folder),
         fusion_served=str(manifest.models["fusion"]["system"]),
-        kernels_served=str(manifest.models["kernels"]["system"]),
+        calibration=_calibration(folder, data),
     )

@@ -6,7 +6,7 @@ from typing import Any, Final
 from stowplan_predictor.training.judgements.parts import FusionJudgement, TypeJudgement
 from stowplan_predictor.training.judgements.scores import share
 from stowplan_predictor.training.pages.bars import Shares
-from stowplan_predictor.training.pages.sources import Evidence
+from stowplan_predictor.training.pages.sources import SYSTEMS, Evidence
 from stowplan_predictor.training.pages.tables import Table
 
 # Ways of fusing and naming types, in the words of the page.
@@ -120,6 +120,25 @@ An answer far from everything measured is called `extrapolated` and its interval
 where it should stay silent, and on what it never saw, where it should fire.
 
 {Table(("networks", "should", "fires on"), tuple(rows)).markdown()}"""
+
+
+def calibration(found: Mapping[str, Any]) -> str:
+    """What anchors are worth, where a slice stands in for a machine."""
+    if not found:
+        return "## After a calibration\n\nNot judged yet."
+    rows = tuple(
+        (f"{found['calibrated_for']}, {name} the calibration", str(own["cases"]), f"{own['mape_percent']:.1f} %", f"{own['median_ape_percent']:.1f} %",
+         f"{own['within_10_percent']:.0f} %")
+        for name, own in (("before", found["before"]), ("after", found["after"]))
+    )  # fmt: skip
+    return f"""## After a calibration
+
+No second machine was measured. A slice stands in for one: models ({SYSTEMS.get(found["system"], found["system"])}) that learned from
+`{found["learned_from"]}` alone are asked about `{found["calibrated_for"]}`, families held out over {found["folds"]} folds, before and after offsets from at
+most {found["anchors"]} isolated kernels measured there
+(`python -m stowplan_predictor.training.calibration.checks`). It shows what anchors can repair; it is no figure of how bundles do on another machine.
+
+{Table(("published networks", "cases", "MAPE", "median error", "within 10 %"), rows).markdown()}"""
 
 
 def _told(found: Mapping[str, Any]) -> tuple[str, ...]:

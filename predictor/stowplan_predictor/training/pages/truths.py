@@ -17,7 +17,7 @@ from stowplan_predictor.training.data.measurements import Visit, quietest
 from stowplan_predictor.training.data.noise_floors import FIRST_VISIT
 from stowplan_predictor.training.data.profiler_overheads import LEAST_PAIRS, Pair, fit_pairs
 from stowplan_predictor.training.data.rows import NetworkRow
-from stowplan_predictor.training.data.samples import visits
+from stowplan_predictor.training.data.sample_jobs import visits
 
 Case = tuple[str, str]
 """Network and slice."""
