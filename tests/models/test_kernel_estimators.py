@@ -13,12 +13,13 @@ from stowplan_predictor.fusion.fused_kernels import KernelType
 from stowplan_predictor.kernels.estimators import KERNELS, KernelEstimator, open_kernels
 from stowplan_predictor.kernels.regressors import open_session
 from stowplan_predictor.training.data.samples import Sample
-from stowplan_predictor.training.kernels import boosted_trees, graph_fits, network_rows, type_regressors
+from stowplan_predictor.training.kernels import boosted_trees, forests, graph_fits, network_rows
 from stowplan_predictor.training.kernels import models as kernel_models
 from stowplan_predictor.training.kernels import rows as kernel_rows
 from stowplan_predictor.training.kernels.boosted_trees import Boosting
 from stowplan_predictor.training.kernels.graph_batches import Batches, Vocabulary
 from stowplan_predictor.training.kernels.graph_networks import INPUTS, KernelNetwork, Shape, to_model
+from stowplan_predictor.training.kernels.graph_trainings import Parts, Training
 from stowplan_predictor.training.kernels.judgements import kernel_judgements, type_judgements
 from stowplan_predictor.training.kernels.models import FittedKernels
 from support.real_slices import small_samples
@@ -39,7 +40,7 @@ def fitted(networks: tuple[Sample, ...]) -> dict[str, FittedKernels]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boosted_trees, "DEFAULT", Boosting(rounds=60, leaves=8))
         patch.setattr(graph_fits, "STEPS", 12)
-        patch.setattr(type_regressors, "_FOREST_TREES", 10)
+        patch.setattr(forests, "_TREES", 10)
         return {name: kernel_models.KERNEL_SYSTEMS[name](networks, 0) for name in ("boosted", "forests", "gnn", "gnn-raw")}
 
 
@@ -129,7 +130,10 @@ def test_what_the_bundle_holds_opens_again(fitted: dict[str, FittedKernels], net
     assert not isinstance(before, CannotJudge)
     assert again.log_ratio.tolist() == before.log_ratio.tolist()
     assert opened.runtime_types(*part) == fitted["gnn"].estimator.runtime_types(*part)
-    assert all(1 <= len(names) <= 5 for names in opened.runtime_types(*part))
+    guesses = opened.runtime_types(*part)
+    assert all(1 <= len(names) <= 5 and len(set(names)) == len(names) for names in guesses)
+    anchors = [sample.graph.operators[kernel.anchor].op_type for kernel in sample.kernels]
+    assert all(own in names for own, names in zip(anchors, guesses, strict=True) if "/" not in own)
 
 
 def test_types_are_judged_where_the_runtime_was_seen(fitted: dict[str, FittedKernels], networks: tuple[Sample, ...]) -> None:
@@ -194,8 +198,8 @@ def test_networks_teach_what_no_profile_does(networks: tuple[Sample, ...]) -> No
     words = Vocabulary((), tuple(np.unique(rows.types)), ())
     everyone = np.arange(len(sums))
     nothing = everyone[:0]
-    parts = graph_fits._Parts(np.arange(len(rows)), np.arange(len(rows)), everyone, nothing, nothing)
-    training = graph_fits._Training(rows, sums, words, parts, 0, raw=False, steps=40)
+    parts = Parts(np.arange(len(rows)), np.arange(len(rows)), everyone, nothing, nothing)
+    training = Training(rows, sums, words, parts, 0, raw=False, steps=40)
     assert training.sums is not None
 
     with torch.no_grad():

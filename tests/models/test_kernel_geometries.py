@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stowplan_predictor.fusion import rules
-from stowplan_predictor.kernels.geometries import canonical_permutation, common_run, geometry
+from stowplan_predictor.kernels.contractions import contraction
+from stowplan_predictor.kernels.geometries import geometry
 from stowplan_predictor.kernels.layouts import Layout, kernel_layouts
+from stowplan_predictor.kernels.moves import canonical_permutation, common_run
+from stowplan_predictor.kernels.workloads import workloads
 from support.opgraphs import GraphMaker
 
 
@@ -76,6 +79,84 @@ def test_heads_of_an_attention_are_products_of_their_own() -> None:
 
     assert geometry(graph, graph.operators[0]).batch == 24
     assert geometry(graph, graph.operators[1]).batch == 1
+
+
+def test_an_einsum_is_a_batch_of_products() -> None:
+    """Scores of an attention with heads in the middle, by query and by height: batch, rows, columns and summed lengths as the runtime multiplies them."""
+    scores = contraction("ibnd,jbnd->bnij", ((64, 2, 4, 32), (128, 2, 4, 32)))
+    heights = contraction("byhwc,wkc->byhwk", ((1, 2, 5, 7, 96), (7, 14, 96)))
+
+    assert scores is not None
+    assert (scores.batch, scores.rows, scores.columns, scores.summed) == (8, 64, 128, 32)
+    assert scores.moves[0] == ((64, 2, 4, 32), (1, 2, 0, 3))
+    assert scores.moves[2][1] == (0, 1, 2, 3)
+    assert heights is not None
+    assert (heights.batch, heights.rows, heights.columns, heights.summed) == (7, 10, 14, 96)
+
+
+@given(st.data())
+def test_what_an_einsum_multiplies_is_what_it_counts(data: st.DataObject) -> None:
+    """Batch x rows x columns are the elements that come out, and the moves keep every element of theirs."""
+    sizes = {label: data.draw(st.integers(1, 4)) for label in "abcd"}
+    left, right = data.draw(st.permutations("abc")), data.draw(st.permutations("acd"))
+    output = data.draw(st.permutations("abd"))
+    shapes = tuple(tuple(sizes[label] for label in term) for term in (left, right))
+
+    found = contraction(f"{''.join(left)},{''.join(right)}->{''.join(output)}", shapes)
+
+    assert found is not None
+    assert (found.batch, found.rows, found.columns, found.summed) == tuple(sizes[label] for label in "abdc")
+    assert [sorted(permutation) for _, permutation in found.moves] == [[0, 1, 2]] * 3
+    assert found.moves[0][0] == shapes[0]
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("ii,ij->j", ((3, 3), (3, 2))),  # a diagonal
+        ("...ij,jk->...ik", ((2, 3, 4), (4, 5))),
+        ("ij,jk,kl->il", ((2, 3), (3, 4), (4, 5))),
+        ("ij->ji", ((2, 3),)),
+        ("ij,kl->il", ((2, 3), (4, 5))),  # j and k are summed alone
+        ("ij,jk->ik", ((2, 3, 4), (4, 5))),
+    ],
+)
+def test_other_einsums_are_no_products(equation: str, shapes: tuple[tuple[int, ...], ...]) -> None:
+    """What is no product of two matrices keeps the counts of any operator, and nothing is raised."""
+    assert contraction(equation, shapes) is None
+
+
+def test_an_einsum_is_seen_as_its_products() -> None:
+    """The kernel's rows, columns and length are those of the products, not of its last dimension; what is moved has no runs."""
+    maker = GraphMaker()
+    maker.op("Einsum", maker.input(64, 2, 4, 32), maker.input(128, 2, 4, 32), shape=(2, 4, 64, 128), attributes={"equation": "ibnd,jbnd->bnij"})
+    graph = maker.graph()
+
+    found = geometry(graph, graph.operators[0])
+
+    assert (found.m, found.n, found.k, found.batch) == (8 * 64, 128, 32, 8)
+    assert (found.run, found.axes) == (1, 3)
+
+
+def test_a_gather_picks_pieces() -> None:
+    """Rows of an embedding lie together; elements along the last dimension are picked one by one."""
+    maker = GraphMaker()
+    maker.op("Gather", maker.parameter(1000, 128), maker.input(1, 64), shape=(1, 64, 128))
+    maker.op("Gather", maker.input(2, 8, 8), maker.input(4), shape=(2, 8, 4), attributes={"axis": -1})
+    graph = maker.graph()
+
+    assert [geometry(graph, operator).run for operator in graph.operators] == [128, 1]
+
+
+def test_resizes_are_kernels_of_their_mode() -> None:
+    """A cubic resize costs a hundred times what a linear one does: each mode learns from its own kind."""
+    maker = GraphMaker()
+    source = maker.input(1, 3, 8, 8)
+    for mode in ("linear", "nearest", "cubic"):
+        maker.op("Resize", source, shape=(1, 3, 16, 16), attributes={"mode": mode})
+    graph = maker.graph()
+
+    assert workloads(graph, rules.fuse(graph)).types == ("Resize", "NearestResize", "CubicResize")
 
 
 def layouts(maker: GraphMaker, block: int = 16) -> tuple[Layout, ...]:

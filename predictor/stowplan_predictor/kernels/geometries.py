@@ -5,13 +5,13 @@ products and (with k = 1, or the reduced length) element-wise kernels and reduct
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import Final
 
 from stowplan_predictor.graphs.opgraphs import Operator, OpGraph, Tensor
-
-Shape = tuple[int, ...]
+from stowplan_predictor.kernels.contractions import contraction
+from stowplan_predictor.kernels.moves import Shape, integers, moves, permuted
 
 # Output positions that MLAS's blocked convolution works on at once (`ProcessOutputCountN` of its AVX2 and AVX-512 kernels); those at the edge,
 # whose window leaves the image, it takes one by one.
@@ -52,56 +52,9 @@ class Geometry:
     """Of a resize or a padding; 1 elsewhere."""
 
 
-def integers(operator: Operator, name: str) -> tuple[int, ...]:
-    """An attribute that is a list of integers; empty where it is absent."""
-    value = operator.attributes.get(name)
-    return tuple(item for item in value if isinstance(item, int)) if isinstance(value, tuple) else ()
-
-
 def _axis(operator: Operator, rank: int) -> int | None:
     axis = operator.attributes.get("axis", -1 if operator.op_type in ("Softmax", "LogSoftmax") else None)
     return axis % rank if isinstance(axis, int) and rank and -rank <= axis < rank else None
-
-
-def canonical_permutation(shape: Shape, permutation: Shape) -> tuple[Shape, Shape]:
-    """Shape and permutation once dimensions of one element are dropped and those that stay neighbours are joined; () where nothing moves."""
-    order = [axis for axis in permutation if shape[axis] != 1]
-    pieces: list[list[int]] = []
-    kept = [axis for axis in range(len(shape)) if shape[axis] != 1]
-    place = {axis: index for index, axis in enumerate(kept)}
-    for axis in order:
-        if pieces and place[axis] == place[pieces[-1][-1]] + 1:
-            pieces[-1].append(axis)
-        else:
-            pieces.append([axis])
-    ranked = sorted(range(len(pieces)), key=lambda index: pieces[index][0])
-    sizes = tuple(prod(shape[axis] for axis in pieces[index]) for index in ranked)
-    if len(pieces) < 2:
-        return (), ()
-    return sizes, tuple(ranked.index(index) for index in range(len(pieces)))
-
-
-def common_run(output: Shape, other: Shape) -> int:
-    """Elements of a broadcast that need no jump: trailing dimensions along which the other operand is either there throughout or absent throughout."""
-    padded = (1,) * (len(output) - len(other)) + other
-    run, present = 1, None
-    for size, own in zip(reversed(output), reversed(padded), strict=False):
-        if size == 1:
-            continue
-        if present is not None and present != (own == size):
-            break
-        present, run = own == size, run * size
-    return run
-
-
-def _piece(whole: Shape, part: Shape) -> int:
-    """Elements that a cut or a frame leaves together."""
-    run = 1
-    for large, small in zip(reversed(whole), reversed(part), strict=False):
-        run *= min(large, small)
-        if large != small:
-            break
-    return run
 
 
 def _edges(operator: Operator, source: Shape, width: int, window: Shape) -> int:
@@ -127,23 +80,6 @@ def _windowed(operator: Operator, source: Shape, output: Shape, window: Shape) -
     return float(output[-1]), turns * _AT_ONCE / max(1, output[-1])
 
 
-def _moves(operator: Operator, source: Shape, output: Shape, shapes: tuple[Shape, ...]) -> tuple[int, int]:
-    """Shortest run, and permuted axes."""
-    everything = max(1, prod(output))
-    if operator.op_type == "Transpose":
-        permutation = integers(operator, "perm") or tuple(reversed(range(len(source))))
-        if len(permutation) != len(source):
-            return everything, 1
-        sizes, moved = canonical_permutation(source, permutation)
-        return (everything, 1) if not moved else (sizes[-1] if moved[-1] == len(moved) - 1 else 1, len(moved))
-    if operator.op_type in ("Slice", "Pad", "Split"):
-        return max(1, _piece(source, output)), 1
-    others = [shape for shape in shapes if len(shape) <= len(output)]
-    if len(others) > 1 and "Conv" not in operator.op_type and operator.op_type not in ("MatMul", "Gemm", "Concat", "Gather"):
-        return max(1, min(common_run(output, shape) for shape in others)), 1
-    return everything, 1
-
-
 def _inner(operator: Operator, source: Shape, output: Shape) -> int:
     if operator.op_type in _REDUCTIONS:
         return source[-1] if output and source and output[-1] == source[-1] else 1
@@ -155,6 +91,23 @@ def _products(operator: Operator, output: Shape, other: Tensor | None) -> int:
     if operator.op_type == "MatMul" and other is not None and prod(other.shape[:-2]) > 1:
         return max(1, prod(output[:-2]))
     return 1
+
+
+def _contracted(operator: Operator, shapes: tuple[Shape, ...], otherwise: Geometry) -> Geometry:
+    """Of an Einsum that is a batch of matrix products."""
+    found = contraction(str(operator.attributes.get("equation", "")), shapes)
+    if found is None:
+        return otherwise
+    moved = [permuted(*move) for move in found.moves]
+    return replace(
+        otherwise,
+        m=found.batch * found.rows,
+        n=found.columns,
+        k=found.summed,
+        batch=found.batch,
+        run=min(run for run, _ in moved),
+        axes=max(axes for _, axes in moved),
+    )
 
 
 def geometry(graph: OpGraph, operator: Operator) -> Geometry:
@@ -172,9 +125,9 @@ def geometry(graph: OpGraph, operator: Operator) -> Geometry:
     group = operator.attributes.get("group", 1)
     width, steps = _windowed(operator, source, output, window) if slides and window else (1.0, 1.0)
     axis = _axis(operator, len(output))
-    run, axes = _moves(operator, source, output, tuple(tensor.shape for tensor in tensors))
+    run, axes = moves(operator, source, output, tuple(tensor.shape for tensor in tensors))
     behind = columns if axis is None else prod(output[axis:])
-    return Geometry(
+    found = Geometry(
         m=elements / columns,
         n=columns,
         k=operator.flops / (2 * elements),
@@ -191,3 +144,4 @@ def geometry(graph: OpGraph, operator: Operator) -> Geometry:
         axes=axes,
         mode=_MODES.get(str(operator.attributes.get("mode", "")), 1),
     )
+    return _contracted(operator, tuple(tensor.shape for tensor in tensors), found) if operator.op_type == "Einsum" else found

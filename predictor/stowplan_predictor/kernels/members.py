@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stowplan_predictor.kernels.regressors import FeatureRegressor, groups, open_session
-from stowplan_predictor.kernels.subgraphs import join
+from stowplan_predictor.kernels.subgraphs import NODES, join
 from stowplan_predictor.kernels.workloads import Workloads
 
 BY_TYPE: Final = "by-type"
@@ -16,6 +16,7 @@ POOLED: Final = "pooled"
 GRAPH: Final = "graph"
 # Likeliest runtime kernels that are named.
 _MOST_TYPES: Final = 5
+_ANCHOR: Final = NODES.index("anchor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,23 @@ class _Pooled(Member):
         return self._model.values(np.column_stack([batch.matrix, codes(names, self._types).astype(np.float32)]))
 
 
+def _anchors(work: Workloads) -> list[str]:
+    """Type of the operator that does the main work of each kernel."""
+    inside = work.subgraphs
+    found = [""] * len(work.types)
+    for node in np.flatnonzero(inside.nodes[:, _ANCHOR]):
+        found[inside.owner[node]] = inside.types[node]
+    return found
+
+
+def _with_own(names: tuple[str, ...], own: str, *, known: bool) -> tuple[str, ...]:
+    """Guesses with the operator itself among them: behind the others, but first for a type that is too rare to be known (it runs as what it is most often)."""
+    others = [name for name in names if name != own]
+    if not known:
+        return (own, *others)[:_MOST_TYPES]
+    return names if own in names else (*others[: _MOST_TYPES - 1], own)
+
+
 class _Graph(Member):
     def __init__(self, table: MemberTable, files: Mapping[str, bytes]) -> None:
         self._session = open_session(files[table.files[""]])
@@ -122,11 +140,8 @@ class _Graph(Member):
     def runtime_types(self, batch: Batch) -> list[tuple[str, ...]]:
         order = np.argsort(-self._run(batch, "scores"), axis=1, kind="stable")[:, :_MOST_TYPES]
         likeliest = [tuple(str(name) for name in self._runtime_types[row]) for row in order]
-        # What is rare enough to have no code is most often run by the operator itself.
-        return [
-            names if kind in self._types else (kind, *(name for name in names if name != kind))[:_MOST_TYPES]
-            for names, kind in zip(likeliest, batch.types, strict=True)
-        ]
+        own = [name for work in batch.works for name in _anchors(work)]
+        return [_with_own(names, name, known=kind in self._types) for names, name, kind in zip(likeliest, own, batch.types, strict=True)]
 
 
 _KINDS: Final[Mapping[str, type[_ByType | _Pooled | _Graph]]] = {BY_TYPE: _ByType, POOLED: _Pooled, GRAPH: _Graph}

@@ -1,13 +1,13 @@
 """Where the training set ends: how far a network's kernels are from the nearest kernels of their type that were ever measured.
 
 A range for each feature alone misses combinations that nobody measured (few channels, a huge image, each seen, never together). Here a kernel is a point in the
-logarithms of its sizes; its novelty is the distance to the nearest of some representative measured kernels of its type, as a mean log factor a size, and a
-network's novelty is the mean over its kernels, weighted by predicted time. It is out of distribution where that exceeds what families that were held out
-during training show: the threshold is the quantile of theirs that the bundle's table states. Sizes only: how far the *device* is, `distances` says.
+logarithms of its sizes; its gap is the distance to the nearest of some representative measured kernels of its type, as a mean log factor a size. Types differ
+in how densely they were measured, so a gap counts in units of what kernels of that type in families held out during training lie apart. A network's novelty is
+the mean over its kernels, weighted by predicted time. It is out of distribution where that exceeds what held-out networks show: the threshold is the quantile
+of theirs that the bundle's table states, for the kind of networks (published, random) with the highest. Sizes only: how far the *device* is, `distances` says.
 """
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,10 +32,12 @@ class NoveltyTable:
     types: tuple[str, ...]
     sizes: tuple[str, ...]
     """The order of columns; must be SIZES."""
+    scales: tuple[float, ...]
+    """By type: the gap that counts as one, as a mean log factor a size."""
     threshold: float
     """A network's novelty beyond which it is out of distribution."""
     quantile: float
-    """Share of networks of held-out families that stay below the threshold."""
+    """Share of networks of held-out families that stay below the threshold, in every kind of networks."""
     typical_error_log: float
     """Widening of the interval for a network that is out of distribution: the 0.9 quantile of |log(measured / predicted)| of the most novel held-out tenth."""
 
@@ -80,13 +82,17 @@ class Novelties:
             points = np.load(io.BytesIO(content), allow_pickle=False)
         except EOFError as error:
             raise ValueError(f"{table.file}: empty or missing") from error
+        if len(table.scales) != len(table.types) or not all(scale > 0 for scale in table.scales):
+            raise ValueError(f"{table.file}: its table has no scale above zero for every type")
         if table.sizes != SIZES or points.ndim != 2 or points.shape[1] != 1 + len(SIZES) or not np.isfinite(points).all():
             raise ValueError(f"{table.file}: no array of kernel sizes as this version computes them")
         self.table = table
+        self._scales = dict(zip(table.types, table.scales, strict=True))
         self._known = {name: np.ascontiguousarray(points[points[:, 0] == index, 1:]) for index, name in enumerate(table.types)}
 
-    def kernel_gaps(self, types: Sequence[str], points: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(kernels,): novelty of each kernel; NaN for types that were never measured, which have a reason of their own."""
+    def kernel_gaps(self, work: Workloads) -> NDArray[np.float64]:
+        """(kernels,): gap of each kernel, as a mean log factor a size; NaN for types that were never measured, which have a reason of their own."""
+        types, points = work.types, positions(work)
         found = np.full(len(types), np.nan)
         names = np.array(types)
         for name in set(types):
@@ -98,8 +104,8 @@ class Novelties:
 
     def score(self, work: Workloads, share: NDArray[np.float64]) -> float:
         """Novelty of a network: the mean over its kernels of measured types, weighted by their shares of its time."""
-        found = self.kernel_gaps(work.types, positions(work))
-        return float(np.nansum(found * share))
+        scales = np.array([self._scales.get(name, np.nan) for name in work.types])
+        return float(np.nansum(self.kernel_gaps(work) / scales * share))
 
     def of(self, work: Workloads, share: NDArray[np.float64]) -> Novelty:
         """What the novelty of a network means for its answer."""
@@ -109,5 +115,6 @@ class Novelties:
             names = ", ".join(sorted({work.types[index] for index in np.flatnonzero(strange)}))
             reasons.append(f"out of distribution: {part:.0%} of the time is in kernels of types that were never measured: {names}")
         if score > self.table.threshold:
-            reasons.append(f"out of distribution: its kernels are a factor of {np.exp(score):.2f} a size from the nearest measured ones")
+            far = float(np.exp(np.nansum(self.kernel_gaps(work) * share)))
+            reasons.append(f"out of distribution: its kernels are a factor of {far:.2f} a size from the nearest measured ones")
         return Novelty(score, self.table.typical_error_log if reasons else 0.0, tuple(reasons))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stowplan_predictor.fusion.fused_kernels import Kernel
 from stowplan_predictor.graphs.opgraphs import Operator, OpGraph
-from stowplan_predictor.kernels.geometries import integers
+from stowplan_predictor.kernels.moves import integers
 
 # Trailing dimensions of the output that a node shows; products of images have four, attention four or five.
 _DIMENSIONS: Final = 5

@@ -99,6 +99,13 @@ def _numbers(graph: OpGraph, kernel: Kernel, layout: Layout, reuse_bytes: int, n
     )
 
 
+def _type(graph: OpGraph, kernel: Kernel) -> KernelType:
+    """The kernel's type; resizes by mode, whose costs an element differ a hundredfold (cubic ones are computed point by point)."""
+    anchor = graph.operators[kernel.anchor]
+    mode = str(anchor.attributes.get("mode", "nearest"))
+    return KernelType(f"{mode.capitalize()}Resize") if anchor.op_type == "Resize" and mode != "linear" else kernel.type
+
+
 def workloads(graph: OpGraph, kernels: Sequence[Kernel], channel_block: int = CHANNEL_BLOCK) -> Workloads:
     """The numbers and the insides of every kernel of a graph.
 
@@ -110,7 +117,7 @@ def workloads(graph: OpGraph, kernels: Sequence[Kernel], channel_block: int = CH
     network_bytes = graph.parameter_bytes + max((kernel.input_bytes + kernel.output_bytes for kernel in kernels), default=0)
     parts = zip(kernels, kernel_layouts(graph, kernels, channel_block), _reuse_bytes(graph, kernels), strict=True)
     return Workloads(
-        types=tuple(kernel.type for kernel in kernels),
+        types=tuple(_type(graph, kernel) for kernel in kernels),
         names=tuple(kernel_names.kernel_name(graph, kernel) for kernel in kernels),
         numbers=np.array([_numbers(graph, *part, network_bytes) for part in parts], dtype=np.float64).reshape(len(kernels), len(COLUMNS)),
         subgraphs=subgraphs(graph, kernels),

@@ -20,8 +20,9 @@ from stowplan_predictor.kernels.ranges import TypeRange
 from stowplan_predictor.kernels.regressors import Efficiencies
 from stowplan_predictor.kernels.subgraphs import NODES
 from stowplan_predictor.training.data.samples import Sample
-from stowplan_predictor.training.kernels import boosted_trees, graph_fits, network_rows, type_regressors
+from stowplan_predictor.training.kernels import boosted_trees, forests, graph_fits, network_rows, type_regressors
 from stowplan_predictor.training.kernels import rows as kernel_rows
+from stowplan_predictor.training.kernels.held_families import held_families
 from stowplan_predictor.training.kernels.rows import KernelRows
 from stowplan_predictor.training.kernels.type_regressors import TypeFit, thinned
 
@@ -99,7 +100,12 @@ def _by_type(fit: Callable[[KernelRows, int], TypeFit]) -> Fitter:
     def fitter(samples: Sequence[Sample], seed: int) -> FittedKernels:
         rows = thinned(kernel_rows.kernel_rows(samples), _MOST_ROWS)
         found = fit(rows, seed)
-        return FittedKernels(_table(rows, [found.table], lambda key: float(np.quantile(found.errors[key], 0.9))), found.files)
+        overall = np.concatenate(list(found.errors.values()))
+
+        def error_of(key: str) -> float:
+            return float(np.quantile(found.errors[key] if len(found.errors[key]) else overall, 0.9))
+
+        return FittedKernels(_table(rows, [found.table], error_of), found.files)
 
     return fitter
 
@@ -117,7 +123,7 @@ def fit_boosted(samples: Sequence[Sample], seed: int) -> FittedKernels:
     ranked = _ranked(rows)
     places = {name: float(number) for number, name in enumerate(ranked, start=1)}
     matrix = np.column_stack([rows.features, np.array([places[name] for name in rows.types], dtype=np.float32)])
-    held = graph_fits.held_families(rows, 0, 5)
+    held = held_families(rows, 0, 5)
     first = boosted_trees.fit(matrix[~held], rows.log_ratio[~held], rows.weight[~held], boosted_trees.DEFAULT, seed)
     rounds = boosted_trees.best_rounds(first, matrix[held], rows.log_ratio[held], rows.weight[held])
     errors = np.abs(first.predict(matrix[held]) - rows.log_ratio[held])
@@ -140,12 +146,17 @@ def _graphs(name: str, *, raw: bool) -> Fitter:
 KERNEL_SYSTEMS: Final[Mapping[str, Fitter]] = {
     "trees": _by_type(type_regressors.fit_trees),
     "boosted": fit_boosted,
-    "forests": _by_type(type_regressors.fit_forests),
+    "forests": _by_type(forests.fit_forests),
     "gnn": _graphs("gnn", raw=False),
     "gnn-raw": _graphs("gnn-raw", raw=True),
 }
-# Systems whose answers are averaged.
-BLENDS: Final[Mapping[str, tuple[str, ...]]] = {"blend": ("boosted", "gnn")}
+# Systems whose answers are averaged. None holds `trees`: a session a type takes a server more memory than all other models together.
+BLENDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "blend": ("boosted", "gnn"),
+    "forests-boosted": ("forests", "boosted"),
+    "forests-gnn": ("forests", "gnn"),
+    "forests-boosted-gnn": ("forests", "boosted", "gnn"),
+}
 
 
 def blended(parts: Sequence[Efficiencies]) -> Efficiencies:

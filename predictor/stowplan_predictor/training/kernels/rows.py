@@ -4,7 +4,7 @@ A profile is rescaled so that its kernels sum to the network's time end to end, 
 common to all kernels of it. Networks whose profile disagrees too much with the unprofiled run train nothing (`Measured.profile_agrees`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -72,7 +72,8 @@ def _part(sample: Sample, measured: Measured, places: NDArray[np.int64]) -> dict
     chosen = seen[first]
     return {
         "types": np.array([str(sample.work.types[i]) for i in chosen]),
-        "families": np.full(len(chosen), sample.family),
+        # What was cut out of no network is a family of its own: no two of such kernels are alike by descent.
+        "families": np.full(len(chosen), sample.family or sample.name),
         "splits": np.full(len(chosen), sample.split),
         "runtime_types": np.array([sample.runtime_types[i] for i in chosen]),
         "features": measured.features[chosen],
@@ -132,12 +133,6 @@ def members(rows: KernelRows) -> dict[str, NDArray[np.bool_]]:
         if mask.sum() >= LEAST_ROWS:
             found[kind] = mask
     return found
-
-
-def keys(types: NDArray[np.str_], ranges: Iterable[str], kinds: Mapping[str, str]) -> NDArray[np.str_]:
-    """Whose range holds for kernels of those types: their own, else their class's."""
-    own = {name for name in ranges if name not in (LIGHT, HEAVY)}
-    return np.array([name if name in own else kinds.get(str(name), LIGHT) for name in types])
 
 
 def _ceiling(rows: KernelRows) -> float:
