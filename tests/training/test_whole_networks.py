@@ -10,12 +10,13 @@ pytest.importorskip("sklearn", reason="needs the training extra")
 
 from stowplan_predictor.kernels.intervals import LogInterval
 from stowplan_predictor.kernels.latencies import DeviceTable
-from stowplan_predictor.kernels.novelties import Novelties
+from stowplan_predictor.kernels.novelties import UNMEASURED_SHARE, Novelties
 from stowplan_predictor.kernels.regressors import Efficiencies
 from stowplan_predictor.training.data.samples import Sample
 from stowplan_predictor.training.networks import dispatch_fits, novelty_checks, novelty_fits, residual_fits
 from stowplan_predictor.training.networks import fits as network_fits
 from stowplan_predictor.training.networks.cases import Case, coverage, weights
+from stowplan_predictor.training.networks.novelty_fits import Gaps, Reach
 from stowplan_predictor.training.networks.residual_fits import NONE, Rows
 from support.real_slices import small_samples
 from threadpoolctl import threadpool_limits
@@ -130,30 +131,55 @@ def shares(samples: list[Sample]) -> dict[str, np.ndarray]:
     return {sample.name: np.full(len(sample.work.types), 1 / len(sample.work.types)) for sample in samples}
 
 
+def reach(samples: list[Sample], threshold: float) -> Reach:
+    return Reach(dict.fromkeys((name for sample in samples for name in sample.work.types), 1.0), threshold)
+
+
 def test_what_was_never_seen_is_out_of_distribution() -> None:
     """A type that no training network held, and networks a hundred times as wide, are called out of distribution; those of the training set are not."""
     samples = networks()
-    table, content = novelty_fits.opened(samples, 0.2, 0.3)
+    table, content = novelty_fits.opened(samples, reach(samples, 0.2), 0.3)
     novelties = Novelties(table, content)
 
     assert not any(novelties.of(sample.work, shares(samples)[sample.name]).reasons for sample in samples)
     assert all(novelties.of(novelty_checks.wider(sample.work, 100.0), shares(samples)[sample.name]).reasons for sample in samples)
-    unseen = novelty_checks.unseen_types(samples, shares(samples), np.inf)
+    unseen = novelty_checks.unseen_types(samples, shares(samples), replace(table, threshold=np.inf), content)
     assert unseen
     assert all(item.fired == item.of for item in unseen.values())
 
 
 def test_held_out_networks_set_their_own_threshold() -> None:
-    """The threshold leaves all but a few held-out networks below it, and no fold's threshold comes from itself."""
+    """The threshold leaves all but a few held-out networks of measured kinds below it, no fold's threshold comes from itself, and the rest is told apart."""
     samples = networks()
     splits = {sample.family: number % 4 for number, sample in enumerate(samples)}
 
-    scores = novelty_fits.held_out_scores(samples, splits, shares(samples))
+    gaps = novelty_fits.held_out_gaps(samples, splits, shares(samples))
+    found = novelty_fits.reach_of(gaps, {name for sample in samples for name in sample.work.types})
 
-    assert {score.sample.name for score in scores} == {sample.name for sample in samples}
-    above = [score for score in scores if score.novelty > novelty_fits.threshold_of(scores)]
-    assert len(above) <= 1 + (1 - novelty_fits.QUANTILE) * len(scores)
-    assert sum(item.of for item in novelty_checks.held_out(scores).values()) == len(scores)
+    assert {item.sample.name for item in gaps} == {sample.name for sample in samples}
+    measured = [item for item in gaps if item.unmeasured_share <= UNMEASURED_SHARE]
+    assert sum(found.fires(item) for item in measured) <= 1 + (1 - novelty_fits.QUANTILE) * len(measured)
+    assert all(found.fires(item) for item in gaps if item not in measured)
+    told = [*novelty_checks.held_out(gaps).values(), *novelty_checks.strange(gaps).values()]
+    assert sum(item.of for item in told) == len(gaps)
+
+
+def gaps_of(sample: Sample, split: str, gap: float, number: int) -> Gaps:
+    """A network of that split all of whose kernels lie that far from the nearest measured one."""
+    count = len(sample.work.types)
+    return Gaps(replace(sample, split=split, name=f"{split}-{number}", family=f"{split}-{number}"), number % 5, np.full(count, gap), np.full(count, 1 / count))
+
+
+def test_the_kind_that_is_farthest_sets_the_threshold() -> None:
+    """Many random networks that lie near do not make the flag fire on published ones that lie a little farther, as all published ones do."""
+    sample = networks()[0]
+    near = [gaps_of(sample, "fnn", 0.2 + 0.001 * number, number) for number in range(200)]
+    far = [gaps_of(sample, "zoo", 0.5 + 0.001 * number, number) for number in range(100)]
+
+    counts = novelty_checks.held_out([*near, *far])
+
+    assert counts["fnn"].fired == 0
+    assert counts["zoo"].fired <= 2
 
 
 def test_representatives_leave_nothing_far_away() -> None:

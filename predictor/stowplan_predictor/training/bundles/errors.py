@@ -13,7 +13,8 @@ from stowplan_predictor.training.judgements.scores import score
 from stowplan_predictor.training.networks import novelty_checks
 from stowplan_predictor.training.networks.cases import Case, Judged, coverage
 from stowplan_predictor.training.networks.fits import NetworkFit
-from stowplan_predictor.training.networks.novelty_fits import NOVELTY, Score
+from stowplan_predictor.training.networks.novelty_checks import Fired
+from stowplan_predictor.training.networks.novelty_fits import NOVELTY, Gaps
 
 
 def by_split(items: Sequence[Judged]) -> dict[str, Any]:
@@ -47,23 +48,27 @@ def profiles(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def out_of_distribution(
-    fit: NetworkFit, samples: Sequence[Sample], shares: Mapping[str, NDArray[np.float64]], scores: Sequence[Score]
+    fit: NetworkFit, samples: Sequence[Sample], shares: Mapping[str, NDArray[np.float64]], gaps: Sequence[Gaps]
 ) -> dict[str, Any]:  # fmt: skip
     """How often the flag fires where it must not and where it must, as counts."""
     table = fit.table.novelty
     if table is None:
         raise ValueError("the network table has no reach: fit it with `network_fits.with_reach`")
-    novelties = Novelties(table, fit.files[NOVELTY])
-    silent = {split: item.plain() for split, item in novelty_checks.held_out(scores).items()}
-    unseen = novelty_checks.unseen_types(samples, shares, table.threshold)
-    wider = {split: item.plain() for split, item in novelty_checks.larger(samples, shares, novelties).items()}
+    content = fit.files[NOVELTY]
+    unseen = novelty_checks.unseen_types(samples, shares, table, content)
     return {
         "threshold": round(table.threshold, 4),
-        "held_out_families": silent,
+        "quantile": table.quantile,
+        "held_out_families": _plain(novelty_checks.held_out(gaps)),
+        "held_out_families_of_unmeasured_types": _plain(novelty_checks.strange(gaps)),
         "types_held_out_completely": {
             "fired": sum(item.fired for item in unseen.values()),
             "of": sum(item.of for item in unseen.values()),
-            "by_type": {name: item.plain() for name, item in unseen.items()},
+            "by_type": _plain(unseen),
         },
-        "ten_times_wider": wider,
+        "ten_times_wider": _plain(novelty_checks.larger(samples, shares, Novelties(table, content))),
     }
+
+
+def _plain(counts: Mapping[str, Fired]) -> dict[str, Any]:
+    return {name: item.plain() for name, item in counts.items()}

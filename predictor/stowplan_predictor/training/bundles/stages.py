@@ -86,7 +86,7 @@ def train(world: World, known: Mapping[str, Candidate], say: Say) -> Trained:
     served = known[system]
     held_out = served.held_out()
     cases = [case for fold, some in served.cases.items() if fold != LIGHT_FOLD for case in some]
-    fit, scores = network_fits.with_reach(
+    fit, gaps = network_fits.with_reach(
         network_fits.fit_networks(candidates.judged_cases(cases), str(device.name)), samples, world.splits, held_out
     )  # fmt: skip
     models = {fold: item.model() for fold, item in served.fits.items()}
@@ -129,7 +129,7 @@ def train(world: World, known: Mapping[str, Candidate], say: Say) -> Trained:
                 "held_out_families": bundle_errors.by_split(served.judged.get(LIGHT_FOLD, ())),
                 "not_judged": bundle_errors.refusals(served.cases.get(LIGHT_FOLD, ())),
             },
-            "out_of_distribution": bundle_errors.out_of_distribution(fit, samples, shares, scores),
+            "out_of_distribution": bundle_errors.out_of_distribution(fit, samples, shares, gaps),
             "colocation": judgements.colocation(pair_fit),
             "response": judgements.loads(load_cases, {name: row.family for name, row in world.dataset.structures.items()}),
         },

@@ -140,8 +140,8 @@ def held_out(cases: Sequence[Case], device: str) -> list[Judged]:
     return found
 
 
-def with_reach(fit: NetworkFit, samples: Sequence[Sample], splits: Mapping[str, int], judged: Sequence[Judged]) -> tuple[NetworkFit, list[novelty_fits.Score]]:
-    """The same fit with the reach of its training set, its threshold set by held-out families; and their scores.
+def with_reach(fit: NetworkFit, samples: Sequence[Sample], splits: Mapping[str, int], judged: Sequence[Judged]) -> tuple[NetworkFit, list[novelty_fits.Gaps]]:
+    """The same fit with the reach of its training set, its threshold set by held-out families; and how far those lie from the other folds.
 
     Args:
         fit: of networks.
@@ -151,10 +151,11 @@ def with_reach(fit: NetworkFit, samples: Sequence[Sample], splits: Mapping[str, 
     """
     by_name = {item.case.sample.name: item for item in judged if not item.case.measured.slice_.fractional}
     shares = {name: item.isolated.kernel_ms / item.isolated.kernel_ms.sum() for name, item in by_name.items()}
-    scores = novelty_fits.held_out_scores(samples, splits, shares)
+    gaps = novelty_fits.held_out_gaps(samples, splits, shares)
+    reach = novelty_fits.reach_of(gaps, {str(name) for sample in samples for name in sample.work.types})
     # The most novel tenth of what was held out says how wrong a prediction out of distribution is at least.
-    values = np.array([score.novelty for score in scores])
-    threshold = novelty_fits.threshold_of(scores)
-    far = [abs(by_name[score.sample.name].log_residual) for score, value in zip(scores, values, strict=True) if value >= np.quantile(values, 0.9)]
-    table, content = novelty_fits.opened(samples, threshold, float(np.quantile(far, 0.9)))
-    return replace(fit, table=replace(fit.table, novelty=table), files={**fit.files, novelty_fits.NOVELTY: content}), scores
+    novelty = np.array([item.novelty(reach.scales) for item in gaps])
+    edge = np.quantile(novelty, 0.9)
+    far = [abs(by_name[item.sample.name].log_residual) for item, value in zip(gaps, novelty, strict=True) if value >= edge]
+    table, content = novelty_fits.opened(samples, reach, float(np.quantile(far, 0.9)))
+    return replace(fit, table=replace(fit.table, novelty=table), files={**fit.files, novelty_fits.NOVELTY: content}), gaps

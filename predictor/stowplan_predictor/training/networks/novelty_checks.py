@@ -1,5 +1,6 @@
 """Whether the out-of-distribution flag fires on what was never seen and stays silent on families that were merely held out: counts, by the serving code."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -7,11 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stowplan_predictor.kernels.novelties import Novelties
+from stowplan_predictor.kernels.novelties import UNMEASURED_SHARE, Novelties, NoveltyTable
 from stowplan_predictor.kernels.workloads import COLUMNS, Workloads
 from stowplan_predictor.training.data.samples import Sample
-from stowplan_predictor.training.networks import novelty_fits
-from stowplan_predictor.training.networks.novelty_fits import Score
+from stowplan_predictor.training.networks.novelty_fits import Gaps, encoded, reach_of
 
 # How much larger than measured a network is made, in every channel and feature dimension.
 _LARGER: Final = 10.0
@@ -35,29 +35,43 @@ class Fired:
         return {"fired": self.fired, "of": self.of}
 
 
-def held_out(scores: Sequence[Score]) -> dict[str, Fired]:
-    """Networks of held-out families, by split; each judged by a threshold that its own fold did not set."""
-    found: dict[str, Fired] = {}
-    for score in scores:
-        others = [other for other in scores if other.fold != score.fold] or list(scores)
-        fired = novelty_fits.fires(score, novelty_fits.threshold_of(others))
-        before = found.get(score.sample.split, Fired(0, 0))
-        found[score.sample.split] = Fired(before.fired + fired, before.of + 1)
-    return found
+def held_out(found: Sequence[Gaps]) -> dict[str, Fired]:
+    """Networks of held-out families whose kinds of kernels were measured, by split; each judged by a reach that its own fold did not set."""
+    counts: dict[str, Fired] = {}
+    for fold in sorted({item.fold for item in found}):
+        others = [item for item in found if item.fold != fold] or list(found)
+        own = [item for item in found if item.fold == fold and item.unmeasured_share <= UNMEASURED_SHARE]
+        reach = reach_of(others, {str(name) for item in own for name in item.sample.work.types})
+        for item in own:
+            before = counts.get(item.sample.split, Fired(0, 0))
+            counts[item.sample.split] = Fired(before.fired + reach.fires(item), before.of + 1)
+    return counts
 
 
-def unseen_types(samples: Sequence[Sample], shares: Mapping[str, NDArray[np.float64]], threshold: float) -> dict[str, Fired]:
-    """For each kernel type that matters to some network: every network that has it is taken out of the training set, and the flag must fire on those."""
+def strange(found: Sequence[Gaps]) -> dict[str, Fired]:
+    """Networks of held-out families that spend time in kernels of a type that no other fold holds, by split: for them the flag is right to fire."""
+    counts: dict[str, Fired] = {}
+    for item in found:
+        if item.unmeasured_share > UNMEASURED_SHARE:
+            before = counts.get(item.sample.split, Fired(0, 0))
+            counts[item.sample.split] = Fired(before.fired + 1, before.of + 1)
+    return counts
+
+
+def unseen_types(samples: Sequence[Sample], shares: Mapping[str, NDArray[np.float64]], table: NoveltyTable, content: bytes) -> dict[str, Fired]:
+    """For each kernel type that matters to some network: all that was measured of it is taken out of the reach, and the flag must fire on those networks."""
+    points = np.load(io.BytesIO(content), allow_pickle=False)
     found = {}
-    for name in sorted({str(kind) for sample in samples for kind in sample.work.types}):
-        without = [sample for sample in samples if name not in sample.work.types]
+    for index, name in enumerate(table.types):
         hit = [
             sample for sample in samples
             if sample.name in shares and shares[sample.name][np.array(sample.work.types) == name].sum() > _TYPE_SHARE
         ]  # fmt: skip
-        if hit and without:
-            table, content = novelty_fits.opened(without, threshold, 0.0)
-            novelties = Novelties(table, content)
+        if hit:
+            kept = points[points[:, 0] != index]
+            # Positions in `types` stay as they are: a name that nobody has stands in for the one taken out.
+            without = replace(table, types=tuple("" if other == name else other for other in table.types))
+            novelties = Novelties(without, encoded(kept))
             found[name] = Fired(sum(bool(novelties.of(sample.work, shares[sample.name]).reasons) for sample in hit), len(hit))
     return found
 

@@ -21,7 +21,7 @@ from stowplan_predictor.training.rivals.learners import Recipe, learn, predict
 # BRP-NAS: 4 layers of 600 units on graphs of 8 nodes. Wider than this buys nothing here and does not fit the time on two cores.
 LAYERS: Final = 4
 WIDTH: Final = 96
-RECIPE: Final = Recipe(steps=3500, epochs=30, patience=0.35, learning_rate=2e-3, graphs_a_batch=16, largest_batch=2**40)
+RECIPE: Final = Recipe(steps=2900, epochs=30, patience=0.35, learning_rate=2e-3, graphs_a_batch=16, largest_batch=2**40)
 
 
 def normalised(edges: torch.Tensor, nodes: int) -> tuple[torch.Tensor, torch.Tensor]:
