@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
-    from stowplan_predictor.bundles.loading import Bundle
+    from stowplan_predictor.serving.local import LocalPredictor
 
     from stowplan_cli.snapshots import Snapshot
     from stowplan_cli.standings import Standing
@@ -49,7 +49,7 @@ def explain_service(
         raise Refused(f"there is no InferenceService {name}; there are {known}")
     notes = list(found.problems)
     with progresses.waiting("judging"):
-        standings, verdicts = asyncio.run(_account(found, manifest, models, questions.opened_bundle(bundle, runtime), notes))
+        standings, verdicts = asyncio.run(_account(found, manifest, models, questions.opened_predictor(bundle, runtime), notes))
     placing.say(notes)
     document = _document(name, manifest, standings, verdicts, found)
     outputs.emit(document, output, lambda console: _print(console, document))
@@ -59,7 +59,7 @@ async def _account(
     found: "Snapshot",
     manifest: "InferenceServiceManifest",
     models: "Path | None",
-    bundle: "Bundle",
+    predictor: "LocalPredictor",
     notes: list[str],
 ) -> tuple[list["Standing"], dict[str, dict[str, Any]]]:
     """Its servers' standings, and for each node whether one more server would be let there."""
@@ -67,13 +67,10 @@ async def _account(
     from stowplan_extender.decision.occupancies import Newcomer, PodUid, Requests, Tenancy
     from stowplan_fleet.manifests import inferenceservices
     from stowplan_fleet.slices import parse_slice_class
-    from stowplan_predictor.pipelines import Pipeline
-    from stowplan_predictor.serving.local import LocalPredictor
 
     from stowplan_cli import modelfiles, stages
     from stowplan_cli.standings import standings
 
-    predictor = LocalPredictor(Pipeline(bundle))
     indexed = modelfiles.index_models(models)
     residents, missing = stages.residents_of(found, indexed)
     notes += missing

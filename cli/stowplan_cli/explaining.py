@@ -24,9 +24,9 @@ def explain(
     *,
     part: Annotated[str, typer.Option("--slice", metavar="cpu:1", help="Slice to explain.")] = "cpu:1",
     shapes: models.ShapeOption = None,
-    device: hosts.DeviceOption = hosts.HOST,
+    device: hosts.AnyDeviceOption = hosts.HOST,
     bundle: questions.BundleOption = None,
-    runtime: questions.RuntimeOption = questions.RUNTIME,
+    runtime: questions.DeviceRuntimeOption = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Kernels that the table shows; JSON and YAML have all.")] = 20,
     output: outputs.OutputOption = outputs.Format.TABLE,
 ) -> None:
@@ -35,6 +35,7 @@ def explain(
 
     where = parse_slice(part)
     desk = questions.prepared(model, shapes, device, bundle, runtime)
+    questions.parsed_slices([part], desk.device)
     shares = desk.pipeline.explain(desk.summary.graph_digest, SliceClass(desk.device.name, where), {desk.device.name: desk.device})
     kernels = [
         {"name": item.name, "type": item.type, "milliseconds": item.latency_ms, "share": item.share, "flops": item.flops, "bytes": item.bytes}

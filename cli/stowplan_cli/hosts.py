@@ -26,6 +26,9 @@ HOST: Final = "host"
 _USUAL_SECONDS: Final = 20.0
 
 DeviceOption = Annotated[str, typer.Option("--device", metavar="FILE|host", help="Device descriptor: a file of `stowplan device -o json`, or this machine.")]
+AnyDeviceOption = Annotated[
+    str, typer.Option("--device", metavar="FILE|host|GPU", help="A file of `stowplan device -o json`, this machine, or a GPU of `stowplan slices`.")
+]
 
 
 def device_named(name: str) -> "CpuDevice":
@@ -44,7 +47,9 @@ def device_named(name: str) -> "CpuDevice":
             return read_device(path.read_bytes(), str(path))
         except (OSError, ValueError) as error:
             if isinstance(error, OSError):
-                raise Refused(f"--device {path}: cannot be read ({error.strerror}); name a file of `stowplan device -o json`, or host") from error
+                raise Refused(
+                    f"--device {path}: cannot be read ({error.strerror}); name a file of `stowplan device -o json`, host, or a GPU that `stowplan slices` lists"
+                ) from error
             raise
     known = cached_host()
     if known is not None:

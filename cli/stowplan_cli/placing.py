@@ -61,7 +61,7 @@ def place_in(snapshot: "Snapshot", services: Path, models: Path | None, *, bundl
     stage = stages.prepare(services, snapshot, models)
     say(stage.notes)
     with progresses.waiting("placing"):
-        outcome = asyncio.run(stages.run(stage, questions.opened_bundle(bundle, runtime)))
+        outcome = asyncio.run(stages.run(stage, questions.opened_predictor(bundle, runtime)))
     say(outcome.notes)
     outputs.emit(document_of(outcome.placed, outcome.unplaced), output, lambda console: _print(console, outcome.placed, outcome.unplaced))
     if any(not item.judged for item in outcome.unplaced):
@@ -85,6 +85,8 @@ def document_of(placed: Sequence["Placed"], unplaced: Sequence["Unplaced"]) -> d
                 "slice": str(item.slice_class.slice),
                 "predictedMilliseconds": item.predicted_ms,
                 "sloMilliseconds": item.slo_ms,
+                "basis": str(item.basis),
+                "because": item.message,
             }
             for item in placed
         ],
@@ -101,11 +103,19 @@ def _print(console: "Console", placed: Sequence["Placed"], unplaced: Sequence["U
             str(item.slice_class),
             "unknown" if item.predicted_ms is None else outputs.milliseconds(item.predicted_ms),
             outputs.milliseconds(item.slo_ms),
+            str(item.basis),
         ]
         for item in placed
     ]
     if rows:
-        outputs.print_rows(console, ["SERVICE", "REPLICA", "NODE", "SLICE", "PREDICTED MS", "OBJECTIVE MS"], rows, left=4)
+        outputs.print_rows(console, ["SERVICE", "REPLICA", "NODE", "SLICE", "PREDICTED MS", "OBJECTIVE MS", "BASIS"], rows, left=4)
+    # Services that share their reason share its line.
+    reasons: dict[str, dict[str, None]] = {}
+    for place in placed:
+        if place.message:
+            reasons.setdefault(f"{place.basis}: {place.message}", {})[place.service] = None
+    for reason, services in reasons.items():
+        console.print(f"{', '.join(services)}: {reason}", markup=False)
     for item in unplaced:
         console.print(f"\n{item.service}, replica {item.replica}: no place", markup=False)
         # Nodes of a kind share their reason: one line a reason, as the scheduler's event has it.

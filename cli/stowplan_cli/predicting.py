@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stowplan_cli import exits, hosts, models, outputs, questions
+from stowplan_cli import exits, gpus, hosts, models, outputs, questions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 SlicesOption = Annotated[
     list[str] | None,
-    typer.Option("--slice", metavar="cpu:2", help="Slice to predict for; may be repeated. All core counts of the device where not given.", show_default=False),
+    typer.Option(
+        "--slice",
+        metavar="cpu:2|mig-1g.10gb|mps-25|full",
+        help="Slice to predict for; may be repeated. The device's usual ones where not given.",
+        show_default=False,
+    ),
 ]
 
 
@@ -27,10 +32,10 @@ def predict(
     model: models.ModelArgument,
     *,
     shapes: models.ShapeOption = None,
-    device: hosts.DeviceOption = hosts.HOST,
+    device: hosts.AnyDeviceOption = hosts.HOST,
     slices: SlicesOption = None,
     bundle: questions.BundleOption = None,
-    runtime: questions.RuntimeOption = questions.RUNTIME,
+    runtime: questions.DeviceRuntimeOption = None,
     output: outputs.OutputOption = outputs.Format.TABLE,
 ) -> None:
     """Predict the latency of a model on slices of a device, alone.
@@ -45,7 +50,7 @@ def predict(
     wanted = questions.parsed_slices(slices, desk.device)
     answers = ask(desk, wanted)
     document = {**desk.document, "predictions": [prediction(part, answer) for part, answer in zip(wanted, answers, strict=True)]}
-    outputs.emit(document, output, lambda console: _print(console, document, answers))
+    outputs.emit(document, output, lambda console: _print(console, document, answers, _resources(desk, wanted)))
     if any(item["unknown"] is not None for item in document["predictions"]):
         raise typer.Exit(exits.CANNOT_JUDGE)
 
@@ -73,7 +78,15 @@ def prediction(part: "Slice", answer: "Answer") -> dict[str, Any]:
     }
 
 
-def _print(console: "Console", document: dict[str, Any], answers: list["Answer"]) -> None:
+def _resources(desk: questions.Desk, wanted: list["Slice"]) -> list[str] | None:
+    """What each slice of a GPU has; None for CPUs, whose slices say it themselves."""
+    from stowplan_fleet.devices import CpuDevice
+
+    device = desk.device
+    return None if isinstance(device, CpuDevice) else [gpus.resources(device, part) for part in wanted]
+
+
+def _print(console: "Console", document: dict[str, Any], answers: list["Answer"], resources: list[str] | None) -> None:
     model = document["model"]
     console.print(
         f"{model['operators']} operators in {model['kernels']} kernels, {outputs.counted(model['flops'])}FLOP, "
@@ -89,7 +102,16 @@ def _print(console: "Console", document: dict[str, Any], answers: list["Answer"]
         else:
             low, high = (outputs.milliseconds(latency[key]) for key in ("lower", "upper"))
             rows.append([item["slice"], item["basis"], outputs.milliseconds(latency["median"]), f"{low} to {high}", f"{latency['coverage']:.0%}"])
-    outputs.print_rows(console, ["SLICE", "BASIS", "MEDIAN MS", "INTERVAL MS", "COVERAGE"], rows, left=2)
+    headings = ["SLICE", "BASIS", "MEDIAN MS", "INTERVAL MS", "COVERAGE"]
+    if resources is not None:
+        headings.insert(1, "HAS")
+        for row, text in zip(rows, resources, strict=True):
+            row.insert(1, text)
+    outputs.print_rows(console, headings, rows, left=len(headings) - 3)
+    # Slices that share their reason share its line.
+    reasons: dict[str, list[str]] = {}
     for item, answer in zip(document["predictions"], answers, strict=True):
         if answer.message:
-            console.print(f"{item['slice']}: {item['unknown'] or answer.message}", markup=False)
+            reasons.setdefault(item["unknown"] or answer.message, []).append(item["slice"])
+    for reason, slices in reasons.items():
+        console.print(f"{', '.join(slices)}: {reason}", markup=False)

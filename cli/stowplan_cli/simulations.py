@@ -44,6 +44,10 @@ class Placed:
     predicted_ms: float | None
     """Upper end of the predicted percentile of the response time, which is what was held against the objective; None where the service allows unknown."""
     slo_ms: float
+    basis: Basis
+    """What the prediction rests on."""
+    message: str = ""
+    """Why it is not better than that; says too what was assumed of a choice that is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,9 @@ async def _attempt(cluster: Cluster, candidate: Candidate, rung: Rung) -> _Attem
             continue
         node, acceptance = placing.accepted[0]
         states[node] = states[node].with_lodger(newcomer.lodger)
-        placed.append(Placed(candidate.service.name, replica, node, rung.candidate.slice_class, _predicted_ms(acceptance), candidate.service.slo.latency_ms))
+        message = acceptance.answer.message if acceptance.answer is not None else ""
+        objective_ms, part = candidate.service.slo.latency_ms, rung.candidate.slice_class
+        placed.append(Placed(candidate.service.name, replica, node, part, _predicted_ms(acceptance), objective_ms, acceptance.basis, message))
     return _Attempt(tuple(placed), tuple(unplaced), states)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stowplan_extender.decision.occupancies import NodeState
+from stowplan_fleet.devices import merged_gpus
 from stowplan_fleet.errors import GraphRefused
 from stowplan_fleet.manifests import decoding, inferenceservices, nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
@@ -15,9 +16,6 @@ from stowplan_fleet.predictors import Predictor
 from stowplan_fleet.services import Service, ServiceName
 from stowplan_operator.reconciling.eligibilities import eligible
 from stowplan_operator.sizing.prices import labelled
-from stowplan_predictor.bundles.loading import Bundle
-from stowplan_predictor.pipelines import Pipeline
-from stowplan_predictor.serving.local import LocalPredictor
 
 from stowplan_cli import modelfiles, simulations, snapshots
 from stowplan_cli.exits import Refused
@@ -83,13 +81,12 @@ class Outcome:
     """What could not be judged on the way."""
 
 
-async def run(stage: Stage, bundle: Bundle) -> Outcome:
+async def run(stage: Stage, predictor: Predictor) -> Outcome:
     """Analyses every graph, then places service by service, each among those placed before.
 
     Raises:
         GraphRefused: the model of a service to place cannot be judged; names the service.
     """
-    predictor = LocalPredictor(Pipeline(bundle))
     outcome = Outcome()
     cluster = await furnished(stage.snapshot, stage.residents, predictor, outcome.notes)
     for manifest, model in stage.newcomers:
@@ -129,7 +126,7 @@ def _cluster(snapshot: Snapshot, residents: Mapping[ServiceName, Service], predi
     inventories = [nodes.inventory_of(node) for node in snapshot.nodes]
     return Cluster(
         states={inventory.name: NodeState(inventory, lodgers.get(inventory.name, ())) for inventory in inventories},
-        devices={gpu.name: gpu for inventory in inventories for gpu in inventory.gpus} | snapshot.devices,
+        devices={**merged_gpus(gpu for inventory in inventories for gpu in inventory.gpus), **snapshot.devices},
         predictor=predictor,
         prices=labelled((inventory, node.metadata.labels) for inventory, node in zip(inventories, snapshot.nodes, strict=True))[0],
     )

@@ -46,7 +46,7 @@ def nodes(
     residents, notes = stages.residents_of(found, modelfiles.index_models(models))
     notes = [*found.problems, *notes]
     with progresses.waiting("judging tenants"):
-        inventories, standings = asyncio.run(_survey(found, residents, questions.opened_bundle(bundle, runtime), notes))
+        inventories, standings = asyncio.run(_survey(found, residents, questions.opened_predictor(bundle, runtime), notes))
     placing.say(notes)
     document = {"nodes": [_node(inventory, found, [item for item in standings if item.node == inventory.name]) for inventory in inventories]}
     outputs.emit(document, output, lambda console: _print_nodes(console, document))
@@ -95,14 +95,11 @@ def snapshot(
     sys.stderr.write(f"stowplan: {len(items)} objects written to {file}\n")
 
 
-async def _survey(found: "Snapshot", residents: Any, bundle: Any, notes: list[str]) -> tuple[list["NodeInventory"], list["Standing"]]:  # noqa: ANN401
-    from stowplan_predictor.pipelines import Pipeline
-    from stowplan_predictor.serving.local import LocalPredictor
-
+async def _survey(found: "Snapshot", residents: Any, predictor: Any, notes: list[str]) -> tuple[list["NodeInventory"], list["Standing"]]:  # noqa: ANN401
     from stowplan_cli import stages
     from stowplan_cli.standings import standings
 
-    cluster = await stages.furnished(found, residents, LocalPredictor(Pipeline(bundle)), notes)
+    cluster = await stages.furnished(found, residents, predictor, notes)
     states = [cluster.states[name] for name in sorted(cluster.states)]
     return [state.inventory for state in states], await standings(cluster, states)
 

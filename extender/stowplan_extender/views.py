@@ -7,7 +7,7 @@ so that a decision over five thousand nodes looks up numbers and judges the few 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from stowplan_fleet.devices import Device
+from stowplan_fleet.devices import Device, GpuDevice, merged_gpus
 from stowplan_fleet.nodes import NodeInventory, NodeName
 from stowplan_fleet.services import Service, ServiceName
 from stowplan_fleet.slices import DeviceName
@@ -34,6 +34,7 @@ class ClusterView:
         self._services: dict[ServiceName, Service] = {}
         self._described: dict[str, Mapping[DeviceName, Device]] = {}
         self._devices: dict[DeviceName, Device] = {}
+        self._gpus: dict[DeviceName, GpuDevice] = {}
         self._contested: frozenset[DeviceName] = frozenset()
         self._gpu_nodes: dict[DeviceName, set[NodeName]] = {}
         self._changed: set[NodeName] = set()
@@ -64,8 +65,11 @@ class ClusterView:
         holders = self._gpu_nodes.get(name)
         if not holders:
             return None
-        # Of nodes whose labels disagree the first one by name counts, whatever order they were seen in: the same cluster, the same answer.
-        return next(gpu for gpu in self._inventories[min(holders)].gpus if gpu.name == name)
+        if name not in self._gpus:
+            # Of nodes whose labels disagree the smaller size counts, as for the operator: what is judged must hold on each of them.
+            told = (gpu for holder in sorted(holders) for gpu in self._inventories[holder].gpus if gpu.name == name)
+            self._gpus[name] = merged_gpus(told)[name]
+        return self._gpus[name]
 
     def state(self, name: NodeName) -> NodeState | None:
         """A node with everyone on it, bound or promised; None for a node that is not known."""
@@ -119,6 +123,7 @@ class ClusterView:
             self._inventories[inventory.name] = inventory
             for gpu in inventory.gpus:
                 self._gpu_nodes.setdefault(gpu.name, set()).add(inventory.name)
+                self._gpus.pop(gpu.name, None)
             self._mark(inventory.name)
 
     def drop_node(self, name: NodeName) -> None:
@@ -186,6 +191,7 @@ class ClusterView:
         before = self._inventories.get(name)
         for gpu in before.gpus if before is not None else ():
             self._gpu_nodes[gpu.name].discard(name)
+            self._gpus.pop(gpu.name, None)
 
     def known_nodes(self) -> Iterable[NodeName]:
         """Names of all nodes."""

@@ -1,9 +1,10 @@
 """Devices: what a slice is cut from, described by resources and never by name alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Final
 
 from stowplan_fleet.errors import DescriptorRefused
 from stowplan_fleet.slices import DeviceName
@@ -78,6 +79,9 @@ class GpuInstance:
     """None where the node does not say."""
 
 
+_UNTOLD: Final = GpuInstance()
+
+
 @dataclass(frozen=True, slots=True)
 class GpuDevice:
     """A GPU as its node's labels describe it."""
@@ -93,3 +97,29 @@ class GpuDevice:
 
 
 Device = CpuDevice | GpuDevice
+
+
+def merged_gpus(found: Iterable[GpuDevice]) -> dict[DeviceName, GpuDevice]:
+    """One device a product, from what many nodes say of theirs: every instance that any of them describes, and of two sizes the smaller.
+
+    A slice class is one for the whole cluster, and which node takes a pod is decided later: what is judged must hold on each of them. (Instances of one
+    profile do differ: an H100's `1g.24gb` has 26 multiprocessors or 16, by what else its GPU was cut into.)
+    """
+    merged: dict[DeviceName, GpuDevice] = {}
+    for gpu in found:
+        known = merged.get(gpu.name)
+        merged[gpu.name] = gpu if known is None or known == gpu else _smaller(known, gpu)
+    return merged
+
+
+def _smaller(one: GpuDevice, other: GpuDevice) -> GpuDevice:
+    instances = {
+        profile: GpuInstance(_least(ours.multiprocessors, theirs.multiprocessors), _least(ours.memory_bytes, theirs.memory_bytes))
+        for profile in sorted(one.instances.keys() | other.instances.keys())
+        for ours, theirs in [(one.instances.get(profile, _UNTOLD), other.instances.get(profile, _UNTOLD))]
+    }
+    return GpuDevice(one.name, _least(one.memory_bytes, other.memory_bytes), _least(one.multiprocessors, other.multiprocessors), MappingProxyType(instances))
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((size for size in (one, other) if size is not None), default=None)

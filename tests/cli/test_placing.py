@@ -59,7 +59,7 @@ def test_a_service_lands_where_its_objective_holds(harbour: Harbour) -> None:
     assert list(document) == ["placements", "unplaced"]
     assert document["unplaced"] == []
     (placement,) = document["placements"]
-    assert list(placement) == ["service", "replica", "node", "slice", "predictedMilliseconds", "sloMilliseconds"]
+    assert list(placement) == ["service", "replica", "node", "slice", "predictedMilliseconds", "sloMilliseconds", "basis", "because"]
     assert (placement["service"], placement["replica"], placement["node"], placement["slice"]) == ("vision/a", 0, "fast", "cpu:1")
     assert 10 < placement["predictedMilliseconds"] <= placement["sloMilliseconds"] == 25
 

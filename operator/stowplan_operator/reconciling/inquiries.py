@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stowplan_fleet.answers import Answer, UnknownReason
-from stowplan_fleet.devices import Device
+from stowplan_fleet.devices import Device, merged_gpus
 from stowplan_fleet.errors import PredictorUnavailable
 from stowplan_fleet.manifests import nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
@@ -71,6 +71,4 @@ def _forgotten(answers: Sequence[Answer]) -> bool:
 def _devices(inventories: Sequence[NodeInventory], described: Mapping[DeviceName, Device]) -> dict[DeviceName, Device]:
     named = {item.cpu_device for item in inventories}
     devices: dict[DeviceName, Device] = {name: device for name, device in described.items() if name in named}
-    for item in inventories:
-        devices.update({gpu.name: gpu for gpu in item.gpus})
-    return devices
+    return devices | merged_gpus(gpu for item in inventories for gpu in item.gpus)
