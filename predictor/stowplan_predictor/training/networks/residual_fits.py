@@ -22,7 +22,7 @@ KINDS: Final = (NONE, LINEAR, TREES)
 # A more complex kind must be better by this share: below it, the choice would be noise.
 _GAIN: Final = 0.02
 # Published networks are hundreds and their families dozens: shallow trees with full leaves, or they learn families by heart.
-_BOOSTING: Final = Boosting(rounds=80, rate=0.07, leaves=6, least_rows=15, ridge=5.0, share=0.5)
+_BOOSTING: Final = Boosting(rounds=80, rate=0.07, leaves=6, least_rows=15, ridge=5.0, share=0.5, bins=32)
 _PENALTY: Final = 30.0
 # Targets are held within these quantiles before anything is fitted (a few networks that are far off must not bend the rest), and so is what is said.
 _EDGE: Final = 0.02
