@@ -15,6 +15,10 @@ from stowplan_predictor.training.data.rows import KernelRow
 
 # Where too few pairs of a profile and a run were measured to say what profiling adds.
 _NO_OVERHEAD: Final = ProfilerOverhead(kernel_us=0.0, session_us=0.0, pairs=0, median_error_percent=0.0, uncorrected_median_error_percent=0.0)
+# The visit to an isolated kernel that follows its profile in the same session; others have sessions, and buffers, of their own.
+_BESIDE: Final = 3
+# Share of an isolated kernel's run that must be its own for the run to tell its time.
+_LEAST_OWN: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,21 @@ def profile(rows: Sequence[KernelRow], homes: Homes, overhead: ProfilerOverhead 
     return min(found, key=rank, default=None)
 
 
-def isolated_profile(row: IsolatedRow, overhead: ProfilerOverhead | None) -> Profile:
+def isolated_profile(row: IsolatedRow, overhead: ProfilerOverhead | None, visits: Sequence[Visit]) -> Profile:
     """Of a graph of a single kernel: everything but the reorders that only a kernel on its own needs.
 
-    What slowed the machine is judged by the run next to the profile, entry and exit included; nothing is rescaled.
+    Whether the profile agrees is judged by the run right after it, entry and exit included. The kernel's time is that of the quietest run less entry and exit,
+    where those are the lesser part; else what the profiler said. Nothing is rescaled later.
+
+    Args:
+        row: the quietest visit.
+        overhead: what profiling adds there; None where that is not known.
+        visits: all of them.
     """
     known = overhead or _NO_OVERHEAD
-    count = len(row.op_types)
     session = max(0.0, known.session_us)
-    share = known.corrected_us(row.profiled_us, count) / row.profiled_us
-    return Profile(np.array([row.kernel_us * share / 1000]), 0.0, session / 1000, (row.profiled_us * share + session) / row.median_us, rescaled=False)
+    profiled = known.corrected_us(row.profiled_us, len(row.op_types))
+    beside = next((1000 * visit.median_ms for visit in visits if visit.repeat == _BESIDE), row.median_us)
+    own = row.median_us - session
+    whole = own if own >= _LEAST_OWN * row.median_us else profiled
+    return Profile(np.array([whole * row.kernel_us / row.profiled_us / 1000]), 0.0, session / 1000, (profiled + session) / beside, rescaled=False)

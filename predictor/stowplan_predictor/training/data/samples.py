@@ -106,7 +106,7 @@ def _profile(job: Job, slice_: str, homes: Homes) -> Profile | None:
     isolated = next((row for row in job.isolated if row.slice == slice_), None)
     if isolated is not None:
         # A graph that our fusion splits is no isolated kernel: whose time would it be?
-        return isolated_profile(isolated, job.overheads.get(slice_)) if homes.count == 1 else None
+        return isolated_profile(isolated, job.overheads.get(slice_), job.visits.get(slice_, ())) if homes.count == 1 else None
     rows = [row for row in job.kernels if row.slice == slice_]
     return profile(rows, homes, job.overheads.get(slice_), job.visits.get(slice_, ())) if homes.owners else None
 
