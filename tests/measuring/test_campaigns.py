@@ -1,5 +1,6 @@
 """Campaigns go on where they stopped, end in time, and lose nothing."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -117,6 +118,13 @@ def test_everything_is_measured_in_six_hours(tmp_path: Path) -> None:
     assert 2 < durations.expected_hours(tasks) < 5
     assert durations.outlook(tasks).startswith(f"{len(tasks)} tasks are left: about {durations.expected_hours(tasks):.1f} hours")
     assert durations.outlook([]) == "nothing is left to measure"
+
+
+def test_a_chunk_lasts_at_most_ninety_minutes() -> None:
+    """What `make dataset` runs at once."""
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
+
+    assert [float(minutes) <= 90 for minutes in re.findall(r"campaigns --minutes (\S+)", makefile)] == [True]
 
 
 def test_second_visits_come_minutes_after_first_ones() -> None:

@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except DatasetRefused as error:
             progress.console.print(f"error: {error}")
             return EXIT_REFUSED
-        progress.console.print(f"{summary}; {durations.outlook(left)}")
+        progress.console.print(summary if arguments.assemble_only else f"{summary}; {durations.outlook(left)}")
     return EXIT_UNFINISHED if left else EXIT_DONE
 
 

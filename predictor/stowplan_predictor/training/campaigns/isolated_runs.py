@@ -40,6 +40,11 @@ def tasks(work: Path) -> tuple[Task, ...]:
     return tuple(found)
 
 
+def chunks(kernels: int) -> int:
+    """Tasks that so many kernels take on both slices."""
+    return sum(1 + (number % _SECOND_SLICE[1] == 0) for number in range(-(-kernels // CHUNK)))
+
+
 def run_isolated(task: Task, work: Path, say: Callable[[str], None], best: Mapping[str, Reference]) -> dict[str, list[Any]]:
     """Measures a chunk: rows of the table `isolated`.
 

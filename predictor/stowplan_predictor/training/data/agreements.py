@@ -1,13 +1,17 @@
 """Whether what the profiler saw adds up to what a run takes without it: which profiles may teach, and how many may not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from stowplan_predictor.training.data import profiler_overheads
+from stowplan_predictor.training.data.datasets import Dataset
 from stowplan_predictor.training.data.profiler_overheads import Pair, ProfilerOverhead
 
 # The bar: the sum of a network's kernels, less what the profiler adds to each, lies within this share of the runs next to the profile.
 AGREEMENT: Final = 0.05
+# The visit to an isolated kernel right after its profile, in the same session; the rounds before had sessions, and buffers, of their own.
+_BESIDE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,14 @@ class Agreement:
     """Profiles that sum to more than the bar allows: the machine was slower while the profiler ran."""
     below: int
     """The other way round."""
+
+
+def judged_pairs(dataset: Dataset) -> Iterator[Pair]:
+    """Every profile with the run that it is judged by: of an isolated kernel the one right after it, the quietest where none was taken there."""
+    beside = {(row.network, row.slice): row for row in dataset.isolated if row.repeat == _BESIDE}
+    for pair in profiler_overheads.pairs(dataset):
+        row = beside.get((pair.network, pair.slice))
+        yield pair if row is None else Pair(pair.network, pair.slice, pair.kernels, pair.profiled_us, row.median_us)
 
 
 def deviation(pair: Pair, overhead: ProfilerOverhead) -> float:

@@ -4,16 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from stowplan_predictor.training.data import agreements as data_agreements
-from stowplan_predictor.training.data import noise_floors, profiler_overheads
+from stowplan_predictor.training.campaigns import durations, generated_runs, isolated_lists, isolated_plans, isolated_runs, plans
+from stowplan_predictor.training.campaigns.plans import Task
+from stowplan_predictor.training.data import agreements, noise_floors, profiler_overheads
 from stowplan_predictor.training.data.datasets import Dataset
 from stowplan_predictor.training.data.generated_rows import IsolatedRow
 from stowplan_predictor.training.data.profiler_overheads import Pair, ProfilerOverhead
-from stowplan_predictor.training.judgements import parts as accuracy_rows
+from stowplan_predictor.training.judgements import parts
 from stowplan_predictor.training.judgements.parts import FusionJudgement
 from stowplan_predictor.training.pages.tables import Table
+from stowplan_predictor.training.zoo import entries as zoo
 
 _RUNTIME: Final = "runtime"
+# Kernel types named of each round.
+_TYPES_NAMED: Final = 6
 
 
 def model_of(network: str) -> str:
@@ -97,16 +101,32 @@ def profiles(data: Dataset) -> str:
     overheads = profiler_overheads.fit(data)
     generated = {row.network for row in data.isolated}
     grouped: dict[tuple[str, str], list[Pair]] = {}
-    for pair in profiler_overheads.pairs(data):
+    for pair in agreements.judged_pairs(data):
         grouped.setdefault((pair.slice, "isolated kernels" if pair.network in generated else "networks"), []).append(pair)
     rows = []
     for (part, what), pairs in sorted(grouped.items()):
         if part in overheads:
-            found = data_agreements.agreement(pairs, overheads[part])
+            found = agreements.agreement(pairs, overheads[part])
             kept = f"{100 * found.agreeing_kernels / found.kernels:.0f} %"
             rows.append((f"`{part}`", what, found.profiles, found.agreeing_profiles, found.above, found.below, found.kernels, found.agreeing_kernels, kept))
     header = ("slice", "of", "profiles", "agree", "above", "below", "kernels", "of agreeing profiles", "share")
     return _overheads(overheads) + "\n\n" + table(header, rows)
+
+
+def hours() -> float:
+    """What the whole plan takes on a machine that was never measured."""
+    isolated = [Task("isolated", "", "cpu:1")] * isolated_runs.chunks(isolated_plans.TOTAL + sum(map(len, isolated_lists.drawn())))
+    return durations.expected_hours([*plans.plan(zoo.entries(), generated_runs.tasks()), *isolated])
+
+
+def rounds(data: Dataset) -> str:
+    """Isolated kernels by round: why these, how many, and the types that most were dealt to."""
+    rows: list[Sequence[object]] = []
+    for told in sorted(data.provenance.get("isolated_rounds", ()), key=lambda told: told["round"]):
+        own = [{row.network for row in data.isolated if row.slice == name and row.network.startswith(f"iso-{told['round']}-")} for name in ("cpu:1", "cpu:2")]
+        dealt = sorted(told["counts"].items(), key=lambda item: (-item[1], item[0]))[:_TYPES_NAMED]
+        rows.append((str(told["round"]), told["source"], sum(told["counts"].values()), *map(len, own), ", ".join(f"{name} {count}" for name, count in dealt)))
+    return table(("round", "chosen by", "planned", "measured on `cpu:1`", "on `cpu:2`", "most of"), rows)
 
 
 def _overheads(overheads: Mapping[str, ProfilerOverhead]) -> str:
@@ -119,9 +139,9 @@ def _overheads(overheads: Mapping[str, ProfilerOverhead]) -> str:
 
 def fusion(folder: Path) -> str:
     """How many edges of the original graphs were found again in what the runtime runs."""
-    if not (folder / accuracy_rows.FOLDER / "fusion.parquet").exists():
+    if not (folder / parts.FOLDER / "fusion.parquet").exists():
         return "The optimised graphs were not laid on the originals yet."
-    rows = [row for row in accuracy_rows.read_judgements(folder, FusionJudgement) if row.system == _RUNTIME]
+    rows = [row for row in parts.read_judgements(folder, FusionJudgement) if row.system == _RUNTIME]
     if not rows:
         return "The optimised graphs were not laid on the originals yet."
     found = []
