@@ -22,6 +22,8 @@ class ApiSettings:
     """Of a request."""
     descriptors_namespace: str = ""
     """Where ConfigMaps with device descriptors are looked for; empty: everywhere."""
+    sweep_s: float = 300.0
+    """Time between two comparisons of what the watches showed with what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class OperatorSettings:
     """When a service moves to another rung."""
     serving: ServingSettings = field(default_factory=ServingSettings)
     log_level: str = "info"
+    watch_log_level: str = "warning"
+    """Of the library that lists and watches; at `info` it writes a line for each event."""
 
     def __post_init__(self) -> None:
         """Refuses what cannot work.
@@ -115,8 +119,9 @@ class OperatorSettings:
         """
         if not self.predictor.targets:
             raise StartRefused("predictor.targets: name at least one predictor (host:port)")
-        if self.log_level not in {"debug", "info", "warning", "error"}:
-            raise StartRefused(f"log_level: {self.log_level[:32]!r} is none of debug, info, warning, error")
+        for name, level in (("log_level", self.log_level), ("watch_log_level", self.watch_log_level)):
+            if level not in {"debug", "info", "warning", "error"}:
+                raise StartRefused(f"{name}: {level[:32]!r} is none of debug, info, warning, error")
         if self.reconciling.workers < 1:
             raise StartRefused("reconciling.workers: at least 1")
         try:
@@ -124,7 +129,12 @@ class OperatorSettings:
         except ValueRefused as error:
             raise StartRefused(f"sizing.prices: {error}") from error
         timing = self.reconciling
-        durations = {"reconciling.resync_s": timing.resync_s, "reconciling.backoff_s": timing.backoff_s, "api.timeout_s": self.api.timeout_s}
+        durations = {
+            "reconciling.resync_s": timing.resync_s,
+            "reconciling.backoff_s": timing.backoff_s,
+            "api.timeout_s": self.api.timeout_s,
+            "api.sweep_s": self.api.sweep_s,
+        }
         durations |= {"models.fetch_timeout_s": self.models.fetch_timeout_s, "models.recheck_s": self.models.recheck_s}
         for name, value in durations.items():
             if not value > 0:

@@ -58,14 +58,48 @@ class Extender:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with those labels."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/metrics", timeout=5) as response:
-            families = text_string_to_metric_families(response.read().decode())
-            wanted = labels.items()
-            return sum(sample.value for family in families for sample in family.samples if sample.name == name and wanted <= sample.labels.items())
+        return metric_at(self.health_port, name, **labels)
 
     def logged(self, text: str) -> bool:
         """True where a line of its log holds the text."""
         return text in self.cluster.log(self.name).read_text(errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator's process, and how to start it again on the same ports."""
+
+    cluster: Cluster
+    health_port: int
+    metrics_port: int
+    environment: Mapping[str, str]
+    name: str = "operator"
+
+    def start(self, *, wait: bool = True) -> None:
+        """Starts it, and waits until it says it is ready."""
+        self.cluster.start(self.name, [sys.executable, "-m", "stowplan_operator"], self.environment)
+        if wait:
+            self.cluster.await_ready(self.name, lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"), 60)
+
+    def kill(self) -> None:
+        """Kills it without a warning."""
+        self.cluster.stop(self.name, kill=True)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples with those labels."""
+        return metric_at(self.metrics_port, name, **labels)
+
+    def logged(self, text: str) -> bool:
+        """True where a line of its log holds the text."""
+        return text in self.cluster.log(self.name).read_text(errors="replace")
+
+
+def metric_at(port: int, name: str, **labels: str) -> float:
+    """The sum of the samples of a metric with those labels, as a process on a loopback port tells them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        families = text_string_to_metric_families(response.read().decode())
+        wanted = labels.items()
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name and wanted <= sample.labels.items())
 
 
 def start_predictor(cluster: Cluster) -> int:
@@ -79,16 +113,20 @@ def start_predictor(cluster: Cluster) -> int:
 
 def start_operator(cluster: Cluster, predictor_port: int, user: str) -> None:
     """Starts an operator, and waits until it says it is ready."""
+    operator(cluster, predictor_port, user).start()
+
+
+def operator(cluster: Cluster, predictor_port: int, user: str, server: str = "", *, name: str = "operator", more: Mapping[str, str] | None = None) -> Operator:
+    """An operator that is not started yet; `server`: whom it takes for the API server, in place of the API server itself."""
     health_port, metrics_port = free_ports(2)
     environment = {
-        "STOWPLAN_OPERATOR_API_KUBECONFIG": str(cluster.kubeconfig(user)),
+        "STOWPLAN_OPERATOR_API_KUBECONFIG": str(_kubeconfig_of(cluster, user, name, server)),
         "STOWPLAN_OPERATOR_API_DESCRIPTORS_NAMESPACE": SYSTEM_NAMESPACE,
         "STOWPLAN_OPERATOR_PREDICTOR_TARGETS": f"127.0.0.1:{predictor_port}",
         "STOWPLAN_OPERATOR_SERVING_HEALTH_PORT": str(health_port),
         "STOWPLAN_OPERATOR_SERVING_METRICS_PORT": str(metrics_port),
     }
-    cluster.start("operator", [sys.executable, "-m", "stowplan_operator"], environment)
-    cluster.await_ready("operator", lambda: answers(f"http://127.0.0.1:{health_port}/readyz"), 60)
+    return Operator(cluster, health_port, metrics_port, environment | dict(more or {}), name)
 
 
 def serves(port: int) -> bool:
@@ -104,12 +142,7 @@ def serves(port: int) -> bool:
 def extender(cluster: Cluster, predictor_port: int, user: str, server: str = "", *, name: str = "extender", more: Mapping[str, str] | None = None) -> Extender:
     """An extender that is not started yet; `server`: whom it takes for the API server, in place of the API server itself."""
     port, health_port = free_ports(2)
-    kubeconfig = cluster.kubeconfig(user)
-    if server:
-        content = json.loads(kubeconfig.read_text())
-        content["clusters"][0]["cluster"] = {"server": server}
-        kubeconfig = kubeconfig.with_name(f"kubeconfig-of-{name}.json")
-        kubeconfig.write_text(json.dumps(content))
+    kubeconfig = _kubeconfig_of(cluster, user, name, server)
     environment = {
         "STOWPLAN_EXTENDER_SERVING_PORT": str(port),
         "STOWPLAN_EXTENDER_SERVING_HEALTH_PORT": str(health_port),
@@ -118,6 +151,16 @@ def extender(cluster: Cluster, predictor_port: int, user: str, server: str = "",
         "STOWPLAN_EXTENDER_PREDICTOR_TARGETS": f"127.0.0.1:{predictor_port}",
     }
     return Extender(cluster, port, health_port, environment | dict(more or {}), name)
+
+
+def _kubeconfig_of(cluster: Cluster, user: str, name: str, server: str) -> Path:
+    kubeconfig = cluster.kubeconfig(user)
+    if server:
+        content = json.loads(kubeconfig.read_text())
+        content["clusters"][0]["cluster"] = {"server": server}
+        kubeconfig = kubeconfig.with_name(f"kubeconfig-of-{name}.json")
+        kubeconfig.write_text(json.dumps(content))
+    return kubeconfig
 
 
 def release(cluster: Cluster) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.questions import Question
 from stowplan_fleet.services import GraphDigest, ServiceName
 from stowplan_fleet.slices import DeviceName
+from stowplan_operator.reconciling.views import Kind
 from stowplan_operator.workloads import deployments
 from stowplan_operator.workloads.deployments import DeploymentState
 
@@ -116,6 +117,10 @@ class FakeWorld:
         assert event["metadata"]["namespace"] == namespace
         self.events.append(dict(event))
         self._wrote("event")
+
+    async def list_uids(self, kind: Kind) -> frozenset[str]:
+        """Of services only."""
+        return frozenset(str(item["metadata"]["uid"]) for item in self.objects.values()) if kind is Kind.SERVICES else frozenset()
 
     # What a test does
 

@@ -7,7 +7,7 @@ looks for a proxy of production looks elsewhere.
 import asyncio
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -39,6 +39,8 @@ class Weather:
     """Watches that are cut in the middle of their next line; once."""
     swallow: set[tuple[str, str]] = field(default_factory=set)
     """Watches whose events with a text never arrive."""
+    carried_out: Callable[[str], None] | None = None
+    """Called with `METHOD path` after the API server carried out a write, and before its answer is passed back."""
     seen: list[str] = field(default_factory=list)
     """`METHOD path`, `silenced path`, `torn path`, `swallowed path`: what happened, in order."""
     longest_line: int = 0
@@ -48,6 +50,7 @@ class Weather:
         """Good weather again; what was seen stays."""
         for hold in (self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.tear, self.swallow):
             hold.clear()
+        self.carried_out = None
 
     def count(self, text: str) -> int:
         """How many entries hold the text."""
@@ -94,6 +97,8 @@ class _Proxy:
                 if watches and answer.status == _OK:
                     return await self._stream(request, answer)
                 content = await answer.read()
+                if weather.carried_out is not None and request.method != "GET" and answer.status < 300:
+                    weather.carried_out(what)
                 for seconds in _matching(weather.late_s, what):
                     await asyncio.sleep(seconds)
                 return web.Response(body=content, status=answer.status, content_type=answer.content_type)

@@ -1,4 +1,4 @@
-"""The API server as the reconciler uses it: five calls, each one request. kopf lists and watches; writing is ours."""
+"""The API server as the reconciler uses it. kopf lists and watches; writing is ours."""
 
 import asyncio
 import json
@@ -9,16 +9,28 @@ from urllib.parse import quote
 
 import aiohttp
 import kopf
+from prometheus_client import Counter
 from stowplan_fleet import keys
 from stowplan_fleet.errors import ManifestRefused
 from stowplan_fleet.manifests.configmaps import ConfigMapManifest
 from stowplan_fleet.manifests.decoding import from_json
 
 from stowplan_operator.errors import ApiFailed
+from stowplan_operator.reconciling.views import Kind
 from stowplan_operator.workloads.deployments import FIELD_MANAGER
 
 _SERVICES: Final = f"/apis/{keys.GROUP}/{keys.VERSION}/namespaces/{{}}/{keys.PLURAL}/{{}}"
 _DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/{}/deployments/{}"
+_COLLECTIONS: Final = {
+    Kind.SERVICES: f"/apis/{keys.GROUP}/{keys.VERSION}/{keys.PLURAL}?",
+    Kind.NODES: "/api/v1/nodes?",
+    Kind.PODS: f"/api/v1/pods?labelSelector={quote(keys.SERVICE_LABEL)}&",
+    Kind.CONFIGMAPS: "/api/v1/configmaps?",
+    Kind.DEPLOYMENTS: f"/apis/apps/v1/deployments?labelSelector={quote(keys.SERVICE_LABEL)}&",
+}
+# As client-go's.
+_PAGE: Final = 500
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 
@@ -41,6 +53,9 @@ class Api(Protocol):
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Records an event."""
 
+    async def list_uids(self, kind: Kind) -> frozenset[str]:
+        """UIDs of everything there is of a kind that is watched."""
+
 
 class HttpApi:
     """Implements `Api` over HTTP. Use as an async context manager.
@@ -49,8 +64,9 @@ class HttpApi:
         ApiFailed: the server refused, failed, or did not answer in time.
     """
 
-    def __init__(self, login: Callable[[], Awaitable[kopf.ConnectionInfo]], timeout_s: float) -> None:
-        self._login = login
+    def __init__(self, login: Callable[[], Awaitable[kopf.ConnectionInfo]], timeout_s: float, failures: Counter) -> None:
+        """Prepares; `failures` counts requests that were not answered as wished, by status."""
+        self._login, self._failures = login, failures
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._server = ""
@@ -91,20 +107,36 @@ class HttpApi:
         """Records an event."""
         await self._ask("POST", f"/api/v1/namespaces/{quote(namespace)}/events", event, "application/json")
 
-    async def _ask(self, method: str, path: str, body: object = None, content_type: str = "", *, missing_is_none: bool = False) -> bytes | None:
+    async def list_uids(self, kind: Kind) -> frozenset[str]:
+        """UIDs of everything there is of a kind that is watched, page by page and metadata only."""
+        uids: set[str] = set()
+        token = ""
+        while True:
+            query = f"limit={_PAGE}" + (f"&continue={quote(token)}" if token else "")
+            page = _object(await self._ask("GET", f"{_COLLECTIONS[kind]}{query}", accept=_METADATA_ONLY) or b"{}")
+            uids.update(str(item["metadata"]["uid"]) for item in page.get("items") or ())
+            token = str((page.get("metadata") or {}).get("continue") or "")
+            if not token:
+                return frozenset(uids)
+
+    async def _ask(
+        self, method: str, path: str, body: object = None, content_type: str = "", *, accept: str = "application/json", missing_is_none: bool = False
+    ) -> bytes | None:
         session = await self._connected()
         try:
-            headers = {"Content-Type": content_type} if content_type else {}
+            headers = {"Accept": accept} | ({"Content-Type": content_type} if content_type else {})
             data = json.dumps(body).encode() if body is not None else None
             async with session.request(method, self._server + path, data=data, headers=headers) as response:
                 content = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self._failures.labels("no answer").inc()
             raise ApiFailed(f"{method} {path}: {type(error).__name__}: {error}") from error
         if response.status == _NOT_FOUND and missing_is_none:
             return None
         if response.status == _UNAUTHORIZED:
             self._expires_at = 0.0  # the next call logs in again
         if response.status >= 400:
+            self._failures.labels(str(response.status)).inc()
             raise ApiFailed(f"{method} {path}: {response.status}: {_message(content)}", response.status)
         return content
 

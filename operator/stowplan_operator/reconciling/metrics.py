@@ -18,6 +18,16 @@ class Metrics:
         self.writes = Counter("stowplan_operator_writes", "Writes to the API server, by kind.", ["kind"], registry=self.registry)
         self.reverts = Counter("stowplan_operator_reverts", "Deployments of ours put right after somebody else had changed them.", registry=self.registry)
         self.clock_jumps = Counter("stowplan_operator_clock_jumps", "Jumps of the wall clock by more than five seconds.", registry=self.registry)
+        self.missed_deletes = Counter(
+            "stowplan_operator_missed_deletes", "Objects dropped because they are gone and no watch told it, by kind.", ["kind"], registry=self.registry
+        )
+        self.api_failures = Counter(
+            "stowplan_operator_api_failures", "Requests to the API server that were not answered as wished, by status.", ["status"], registry=self.registry
+        )
+        self.watch_troubles = Counter(
+            "stowplan_operator_watch_troubles", "Warnings and errors of the library that lists and watches, by level.", ["level"], registry=self.registry
+        )
+        self.shifts_broken = Counter("stowplan_operator_shifts_broken", "Times that the watches could not go on and were started anew.", registry=self.registry)
         self.moves = Counter("stowplan_operator_moves", "Moves between rungs, by kind.", ["move"], registry=self.registry)
         self.waiting = Gauge("stowplan_operator_queue_length", "Services that wait to be looked at.", registry=self.registry)
         self.services = Gauge("stowplan_operator_services", "Services seen.", registry=self.registry)

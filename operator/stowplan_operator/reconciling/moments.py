@@ -51,7 +51,7 @@ class Clock:
             wall: the date, with a time zone; None for the machine's.
             steady: seconds that only grow.
         """
-        self._jumps, self._wall, self._steady = jumps, wall or (lambda: dt.datetime.now(dt.UTC)), steady
+        self._jumps, self._wall, self._steady = jumps, wall or (lambda: dt.datetime.fromtimestamp(time.time(), dt.UTC)), steady
         self._last = self._read()
 
     def now(self) -> Moment:

@@ -77,9 +77,6 @@ class Reconciler:
 
         Returns:
             After how many seconds to look again; None: as soon as the back-off allows; infinity: only when something happens.
-
-        Raises:
-            ApiFailed: the API server did not do its part; look again.
         """
         body = self._views.service(name)
         uid = str(body["metadata"]["uid"]) if body is not None else ""
@@ -88,12 +85,14 @@ class Reconciler:
         if body is None or body["metadata"].get("deletionTimestamp"):
             return FOREVER
         self._uids[name] = uid
+        delay_s: float | None = None
         try:
             with self._metrics.reconcile_seconds.time():
                 delay_s = await self._look_or_say(body)
-        except ApiFailed:
-            self._metrics.reconciliations.labels("retried").inc()
-            raise
+        except ApiFailed as error:
+            metadata = body["metadata"]
+            about = logs.about("InferenceService", str(metadata["namespace"]), str(metadata["name"]), uid)
+            logger.warning("the API server did not do its part; the service is looked at again", extra={**about, "error": str(error)})
         self._metrics.reconciliations.labels("retried" if delay_s is None else "done").inc()
         return delay_s
 

@@ -1,7 +1,8 @@
 """Views: what the watches have seen, as the reconciler reads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 import kopf
@@ -15,12 +16,28 @@ from stowplan_fleet.slices import DeviceName
 from stowplan_operator.workloads.deployments import DeploymentState
 
 
+class Kind(StrEnum):
+    """Kinds that are watched; each has an index of that name."""
+
+    SERVICES = "services"
+    NODES = "nodes"
+    PODS = "pods"
+    CONFIGMAPS = "configmaps"
+    DEPLOYMENTS = "deployments"
+
+    @property
+    def belongs_to_a_service(self) -> bool:
+        """True where an object concerns one service only."""
+        return self not in {Kind.NODES, Kind.CONFIGMAPS}
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigMapState:
     """The part of a ConfigMap that is kept: models stay in the API server until they are analysed."""
 
     name: str
     """`namespace/name`."""
+    uid: str
     version: str
     descriptors: Mapping[str, str] | None
     """Its data where it holds device descriptors, else None."""
@@ -57,45 +74,73 @@ class KopfViews:
     def __init__(self, indices: Mapping[str, kopf.Index[Any, Any]]) -> None:
         self._indices = indices
         self._read: tuple[tuple[ConfigMapState, ...], tuple[dict[DeviceName, CpuDevice], list[str]]] = ((), ({}, []))
+        # What the indices still show though it is gone, by kind and UID.
+        self._dropped: dict[Kind, set[str]] = {kind: set() for kind in Kind}
 
     def service(self, name: ServiceName) -> Mapping[str, Any] | None:
         """An InferenceService as the API server sent it; None where it is gone."""
-        found: Mapping[str, Any] | None = self._first("services", name)
+        found: Mapping[str, Any] | None = self._first(Kind.SERVICES, name)
         return found
 
     def services(self) -> Sequence[ServiceName]:
         """All of them."""
-        return list(self._indices["services"])
+        return list(self._indices[Kind.SERVICES])
 
     def nodes(self) -> Sequence[NodeManifest]:
         """All of them, by name."""
-        index = self._indices["nodes"]
-        return [node for name in sorted(index) for node in index[name]]
+        index = self._indices[Kind.NODES]
+        return [node for name in sorted(index) for node in self._present(Kind.NODES, index[name])]
 
     def pods(self, name: ServiceName) -> Sequence[PodManifest]:
         """Of one service, by name."""
-        return sorted(self._indices["pods"].get(name, ()), key=lambda pod: str(pod.metadata.name))
+        return sorted(self._present(Kind.PODS, self._indices[Kind.PODS].get(name, ())), key=lambda pod: str(pod.metadata.name))
 
     def deployment(self, name: ServiceName) -> DeploymentState | None:
         """The Deployment of that name, whoever owns it."""
-        found: DeploymentState | None = self._first("deployments", name)
+        found: DeploymentState | None = self._first(Kind.DEPLOYMENTS, name)
         return found
 
     def configmap_version(self, name: str) -> str | None:
         """Changes when the ConfigMap `namespace/name` does; None where there is none."""
-        found: ConfigMapState | None = self._first("configmaps", name)
+        found: ConfigMapState | None = self._first(Kind.CONFIGMAPS, name)
         return None if found is None else found.version
 
     def devices(self) -> tuple[dict[DeviceName, CpuDevice], list[str]]:
         """Descriptors, the first ConfigMap by (namespace, name) winning, and what could not be read; read anew only where a ConfigMap changed."""
-        index = self._indices["configmaps"]
-        states = tuple(state for name in sorted(index, key=lambda name: str(name).split("/")) for state in index[name] if state.descriptors is not None)
+        index = self._indices[Kind.CONFIGMAPS]
+        found = (state for name in sorted(index, key=lambda name: str(name).split("/")) for state in self._present(Kind.CONFIGMAPS, index[name]))
+        states = tuple(state for state in found if state.descriptors is not None)
         if states != self._read[0]:
             self._read = (states, read_states(states))
         return self._read[1]
 
-    def _first(self, index: str, key: str) -> Any:  # noqa: ANN401 - whatever that index holds
-        return next(iter(self._indices[index].get(key, ())), None)
+    def uids(self, kind: Kind) -> dict[str, ServiceName | None]:
+        """Everything of a kind that is shown, by UID, with the service it concerns where that is one."""
+        index = self._indices[kind]
+        return {_uid_of(item): ServiceName(str(key)) if kind.belongs_to_a_service else None for key in index for item in self._present(kind, index[key])}
+
+    def drop(self, kind: Kind, uids: Iterable[str]) -> None:
+        """Shows these no more: they are gone, and no watch will tell. UIDs never come back; those that the index forgot by itself are forgotten here too."""
+        index = self._indices[kind]
+        kept = {_uid_of(item) for key in index for item in index[key]}
+        self._dropped[kind] = (self._dropped[kind] | set(uids)) & kept
+
+    def _present(self, kind: Kind, items: Iterable[Any]) -> list[Any]:
+        dropped = self._dropped[kind]
+        return [item for item in items if not dropped or _uid_of(item) not in dropped]
+
+    def _first(self, kind: Kind, key: str) -> Any:  # noqa: ANN401 - whatever that index holds
+        return next(iter(self._present(kind, self._indices[kind].get(key, ()))), None)
+
+
+def _uid_of(item: Any) -> str:  # noqa: ANN401 - whatever an index holds
+    match item:
+        case Mapping():
+            return str(item["metadata"].get("uid", ""))
+        case NodeManifest() | PodManifest():
+            return item.metadata.uid
+        case _:
+            return str(item.uid)
 
 
 def read_states(states: Sequence[ConfigMapState]) -> tuple[dict[DeviceName, CpuDevice], list[str]]:

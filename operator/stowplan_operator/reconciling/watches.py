@@ -120,7 +120,7 @@ class Watches:
         wanted = (metadata.get("labels") or {}).get(keys.DESCRIPTORS_LABEL) == "true"
         here = self._settings.descriptors_namespace in {"", metadata.get("namespace")}
         data = {str(key): str(text) for key, text in (body.get("data") or {}).items()} if wanted and here else None
-        return ConfigMapState(str(name_of(body)), str(metadata.get("resourceVersion", "")), data)
+        return ConfigMapState(str(name_of(body)), str(metadata.get("uid", "")), str(metadata.get("resourceVersion", "")), data)
 
     def _services(self) -> list[tuple[ServiceName, Body]]:
         if self.views is None:

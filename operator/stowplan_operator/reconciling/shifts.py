@@ -1,0 +1,104 @@
+"""Shifts: one stretch of watching and reconciling, from the first lists until it is told to stop or the watches cannot go on.
+
+Nothing is carried from one shift to the next but the metrics: what matters is in the cluster, so a shift that broke off is simply followed by another one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import kopf
+from stowplan_fleet.predictors import Predictor
+from stowplan_fleet.services import ServiceName
+
+from stowplan_operator.reconciling import frameworks
+from stowplan_operator.reconciling.apis import HttpApi
+from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.moments import Clock
+from stowplan_operator.reconciling.queues import WorkQueue
+from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
+from stowplan_operator.reconciling.sweeps import Sweeper
+from stowplan_operator.reconciling.views import Kind, KopfViews
+from stowplan_operator.reconciling.watches import Watches
+from stowplan_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+# Before the next shift, doubling from the first to the last: the cause is outside of us and may last.
+_PAUSE_S: Final = 1.0
+_PAUSE_MAX_S: Final = 30.0
+
+Connect = Callable[..., Awaitable[kopf.ConnectionInfo]]
+
+
+class Shifts:
+    """Works shift after shift."""
+
+    def __init__(self, settings: OperatorSettings, predictor: Predictor, connect: Connect, metrics: Metrics) -> None:
+        self._settings, self._predictor, self._connect, self._metrics = settings, predictor, connect, metrics
+        self._ready = asyncio.Event()
+
+    def is_ready(self) -> bool:
+        """Whether the watches run."""
+        return self._ready.is_set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set."""
+        pause_s = _PAUSE_S
+        while not stop.is_set():
+            self._ready = asyncio.Event()
+            began_s = asyncio.get_running_loop().time()
+            try:
+                await self._work(stop)
+            except Exception as error:
+                self._ready.clear()
+                self._metrics.shifts_broken.inc()
+                if asyncio.get_running_loop().time() - began_s > _PAUSE_MAX_S:
+                    pause_s = _PAUSE_S
+                logger.exception("the watches broke off; they are started anew", extra={"error": repr(error)[:1024], "pause_s": pause_s})
+                try:
+                    await asyncio.wait_for(stop.wait(), pause_s)
+                except TimeoutError:
+                    pause_s = min(_PAUSE_MAX_S, 2 * pause_s)
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        settings, metrics = self._settings, self._metrics
+        watches = Watches(settings.api, lambda name: queue.add(name))  # noqa: PLW0108 - the queue is made below
+        kopf.on.login(registry=watches.registry)(self._connect)
+        async with HttpApi(self._connect, settings.api.timeout_s, metrics.api_failures) as api:
+            reconcilers: list[Reconciler] = []
+            tasks: list[asyncio.Task[None]] = []
+
+            async def look(name: ServiceName) -> float | None:
+                delay_s = await reconcilers[0].reconcile(name)
+                if delay_s == FOREVER:
+                    queue.forget(name)
+                return delay_s
+
+            queue: WorkQueue[ServiceName] = WorkQueue(look, settings.reconciling.backoff_s, settings.reconciling.backoff_max_s)
+
+            @kopf.on.startup(registry=watches.registry)
+            async def begin(**kwargs: Any) -> None:  # noqa: ANN401 - as kopf calls it
+                # Indices are handed to handlers by name, and stay live.
+                views = KopfViews({str(kind): kwargs[str(kind)] for kind in Kind})
+                watches.views = views
+                reconcilers.append(Reconciler(views, api, self._predictor, settings=settings, now=Clock(metrics.clock_jumps).now, metrics=metrics))
+                tasks.append(asyncio.create_task(Sweeper(views, api, metrics, add=queue.add, every_s=settings.api.sweep_s).run()))
+                metrics.services.set_function(lambda: len(views.services()))
+                metrics.waiting.set_function(lambda: len(queue))
+
+            watching = kopf.operator(
+                registry=watches.registry, settings=frameworks.settings_of(), clusterwide=True, standalone=True, stop_flag=stop, ready_flag=self._ready
+            )
+            tasks += [asyncio.create_task(watching), asyncio.create_task(queue.run(settings.reconciling.workers))]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                results = await asyncio.gather(*tasks, return_exceptions=True)
+                for reconciler in reconcilers:
+                    await reconciler.close()
+            failure = next((result for result in results if isinstance(result, Exception)), None)
+            if failure is not None:
+                raise failure

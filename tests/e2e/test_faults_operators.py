@@ -1,0 +1,287 @@
+"""The operator in trouble: killed after each of its writes, cut off, misled. What was promised stays, and everything comes back by itself."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from controlplane_errors import CommandFailed
+from stowplan_fleet import keys
+from support import api_definitions, components
+from support.components import SYSTEM_NAMESPACE, Operator
+from support.controlplane import apply, condition_of, events_of, node, wait_until
+from support.stages import Stage, inference_service
+from support.troubles import QUICK, QUICK_CORE, absent, again, plain_pod, shiftable_clock
+from support.weathers import Weather, weather_before
+
+pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(240)]
+
+SLOW = {keys.DEVICE_LABEL: "made-up-slow"}
+SLOW_CORE = "made-up-slow/cpu:1"
+# Short enough for a test to see a climb and a descent; the price makes the slow device the second choice.
+HASTE = {
+    "STOWPLAN_OPERATOR_API_TIMEOUT_S": "2",
+    "STOWPLAN_OPERATOR_API_SWEEP_S": "2",
+    "STOWPLAN_OPERATOR_PATIENCE_CLIMB_AFTER_S": "2",
+    "STOWPLAN_OPERATOR_PATIENCE_DESCEND_AFTER_S": "4",
+    "STOWPLAN_OPERATOR_PATIENCE_RETRY_AFTER_S": "4",
+    "STOWPLAN_OPERATOR_RECONCILING_RESYNC_S": "1",
+    "STOWPLAN_OPERATOR_RECONCILING_BACKOFF_S": "0.2",
+    "STOWPLAN_OPERATOR_RECONCILING_BACKOFF_MAX_S": "2",
+    "STOWPLAN_OPERATOR_SIZING_PRICES": "made-up-quick=1,made-up-slow=2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A stage whose operator stands in weather of its own."""
+
+    stage: Stage
+    operator: Operator
+    weather: Weather
+    clock: Path
+    """File with the seconds by which the operator's wall clock is ahead."""
+
+    def serve(self, name: str, **more: Any) -> None:
+        """Applies a service that a quick core suffices for."""
+        self.stage.apply(inference_service(name, "squeezenet", 60_000, slice_classes=more.pop("slice_classes", [QUICK_CORE]), graph="squeezenet", **more))
+
+    def await_ready(self, name: str, timeout_s: float = 40) -> None:
+        """Waits until it serves."""
+        self.stage.await_condition(name, "Ready", "True", timeout_s)
+
+    def state(self, name: str) -> Mapping[str, Any]:
+        """What there is of a service, without dates and names that differ from one to the next."""
+        status = self.stage.service(name)["status"]
+        deployment = self.stage.cluster.get("deployment", name, "-n", self.stage.namespace)
+        conditions = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
+        plain = {key: value for key, value in status.items() if key not in {"conditions", "selector", "rung"}}
+        spec = {key: deployment["spec"][key] for key in ("replicas", "strategy")}
+        return {"conditions": conditions, "status": plain, "spec": spec, "container": deployment["spec"]["template"]["spec"]["containers"][0]["resources"]}
+
+    def remove(self, name: str) -> None:
+        """Deletes a service and waits until nothing of it is left."""
+        self.stage.cluster.kubectl("delete", "stow", name, "-n", self.stage.namespace, "--timeout=10s")
+        wait_until(lambda: not self.stage.pods(name), 30, lambda: f"pods of {name} gone; {self.stage.tell(name)}")
+
+    def await_named(self, log: str, metric: str, timeout_s: float = 30, **labels: str) -> None:
+        """Waits until a log line and a metric of the operator name what happened."""
+        wait_until(lambda: self.operator.logged(log), timeout_s, f"a log line that says {log!r}")
+        wait_until(lambda: self.operator.metric(metric, **labels) > 0, timeout_s, f"metric {metric}{labels} above 0")
+
+
+@pytest.fixture
+def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
+    """A node with room, the model, and an operator of the test's own in place of the common one."""
+    (tmp_path / "jump").write_text("0")
+    stage.add_nodes(node("only", "8", QUICK))
+    stage.upload("squeezenet")
+    with absent(stage.cluster, "operator"), weather_before(stage.cluster) as weather:
+        more = HASTE | {"PYTHONPATH": shiftable_clock(tmp_path)}
+        operator = components.operator(stage.cluster, stage.predictor_port, "stowplan-operator", weather.url, name="operator-in-weather", more=more)
+        stage.cluster.log(operator.name).unlink(missing_ok=True)
+        try:
+            operator.start()
+            yield Scene(stage, operator, weather, tmp_path / "jump")
+        finally:
+            operator.kill()
+
+
+def kill_after(scene: Scene, writes: int) -> list[str]:
+    """Kills the operator after so many writes from now on, before it hears of the last one; answers what was written, as a list that grows."""
+    written: list[str] = []
+
+    def count(what: str) -> None:
+        written.append(what)
+        if len(written) == writes:
+            scene.operator.kill()
+
+    scene.weather.carried_out = count
+    return written
+
+
+def test_killed_after_each_of_its_writes_it_arrives_where_an_undisturbed_one_does(scene: Scene) -> None:
+    """For n = 1, 2, ...: killed after the n-th write for a new service, and started again, until it needs fewer than n. Nothing is made or told twice."""
+    written = kill_after(scene, 0)
+    scene.serve("calm")
+    scene.await_ready("calm")
+    calm = scene.state("calm")
+    wait_until(lambda: len([what for what in written if "/events" in what]) >= 4, 10, "events of the calm service")
+    killed = 0
+    for writes in range(1, len(written) + 3):
+        name = f"hit-{writes}"
+        kill_after(scene, writes)
+        scene.serve(name)
+        wait_until(lambda: not scene.stage.cluster.running(scene.operator.name) or _is_ready(scene, name), 40, lambda: scene.stage.tell(name))  # noqa: B023
+        scene.weather.carried_out = None
+        if not scene.stage.cluster.running(scene.operator.name):
+            killed += 1
+            scene.operator.start()
+        scene.await_ready(name)
+        assert scene.state(name) == calm
+        reasons = [(event["reason"], event["message"].partition("=")[0]) for event in events_of(scene.stage.cluster, scene.stage.namespace, name)]
+        told = [reason for reason in reasons if reason[0] in {"Analyzed", "RungChosen", "AllReplicasReady"}]
+        assert len(told) == len(set(told))
+        assert len(scene.stage.pods(name)) == 1
+        scene.remove(name)
+    assert killed >= 6
+
+
+def _is_ready(scene: Scene, name: str) -> bool:
+    return (condition_of(scene.stage.service(name), "Ready") or {}).get("status") == "True"
+
+
+def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(scene: Scene) -> None:
+    """The first device is full: whatever write of the climb it dies after, the service ends up on the second one, and the status says why not on the first."""
+    scene.stage.add_nodes(node("slow", "8", SLOW))
+    scene.stage.apply(plain_pod("takes-it-all", "8", nodeName="only"))
+    for writes in (0, 1, 2, 3, 4):
+        name = f"climber-{writes}"
+        scene.serve(name, slice_classes=[QUICK_CORE, SLOW_CORE])
+        wait_until(lambda: "waitingSince" in scene.stage.service(name).get("status", {}).get("rung", {}), 20, lambda: scene.stage.tell(name))  # noqa: B023
+        kill_after(scene, writes)
+        wait_until(
+            lambda: not scene.stage.cluster.running(scene.operator.name) or _is_ready(scene, name),  # noqa: B023
+            30,
+            lambda: scene.stage.tell(name),  # noqa: B023
+        )
+        scene.weather.carried_out = None
+        if writes and not scene.stage.cluster.running(scene.operator.name):
+            scene.operator.start()
+        (pod,) = scene.stage.await_bound(name)
+        assert pod["spec"]["nodeName"] == "slow"
+        ladder = {rung["sliceClass"]: rung for rung in scene.stage.service(name)["status"]["ladder"]}
+        assert (ladder[QUICK_CORE]["skipped"], ladder[QUICK_CORE]["cost"], ladder[QUICK_CORE]["costBasis"]) == ("NoSpareSlice", 1, "price")
+        assert "skipped" not in ladder[SLOW_CORE]
+        scene.remove(name)
+
+
+@pytest.mark.parametrize("status", [429, 500, 410, 403])
+def test_an_api_server_that_refuses_everything_is_outlived(scene: Scene, status: int) -> None:
+    """Everything is answered with that status for some seconds, watches are cut: what was applied meanwhile is looked after once it is over."""
+    scene.serve("before")
+    scene.await_ready("before")
+    scene.weather.tear |= {"/pods", "/nodes", "/inferenceservices", "/configmaps", "/deployments"}
+    scene.weather.refuse["/"] = status
+    scene.serve("meanwhile")
+    time.sleep(3)
+    scene.weather.clear()
+    scene.await_ready("meanwhile", 60)
+    scene.await_named(str(status), "stowplan_operator_watch_troubles_total")
+    assert scene.stage.cluster.running(scene.operator.name)
+
+
+def test_writes_that_are_refused_for_a_while_are_repeated(scene: Scene) -> None:
+    """Deployments and statuses are refused with 429, then 500, then 409: the service is made once they pass; a metric tells each status."""
+    for status in (429, 500, 409):
+        scene.weather.refuse["PATCH"] = status
+        scene.serve(f"patient-{status}")
+        wait_until(lambda: scene.operator.metric("stowplan_operator_api_failures_total", status=str(status)) >= 2, 20, f"{status} counted")  # noqa: B023
+        scene.weather.clear()
+        scene.await_ready(f"patient-{status}")
+    assert scene.operator.logged("the API server did not do its part; the service is looked at again")
+    assert scene.operator.metric("stowplan_operator_reconciliations_total", outcome="retried") >= 6
+
+
+def test_a_slow_api_server_makes_nothing_twice(scene: Scene) -> None:
+    """Writes are carried out and answered after we gave up: they are repeated, which changes nothing; one Deployment of one generation, one pod."""
+    scene.weather.late_s["PATCH"] = 3.0
+    scene.serve("late")
+    scene.await_named("TimeoutError", "stowplan_operator_api_failures_total", status="no answer")
+    scene.weather.clear()
+    scene.await_ready("late")
+    deployment = scene.stage.cluster.get("deployment", "late", "-n", scene.stage.namespace)
+    assert deployment["metadata"]["generation"] == 1
+    assert len(scene.stage.pods("late")) == 1
+
+
+def test_a_restarted_api_server_is_found_again(scene: Scene) -> None:
+    """The API server is killed and started again: the watches come back, what is applied afterwards is served."""
+    again(scene.stage.cluster, "kube-apiserver")
+    scene.stage.cluster.await_ready("kube-apiserver", lambda: scene.stage.cluster.answers("/readyz"))
+    wait_until(lambda: _applied(scene, "after"), 30, "a service taken")
+    scene.await_ready("after", 60)
+    assert scene.stage.cluster.running(scene.operator.name)
+
+
+def _applied(scene: Scene, name: str) -> bool:
+    try:
+        scene.serve(name)
+    except CommandFailed:
+        return False
+    return True
+
+
+def test_a_deletion_that_no_watch_told_is_noticed(scene: Scene) -> None:
+    """A node's deletion is swallowed: within a sweep its rungs are gone from the ladder, and a metric and a log line tell the missed deletion."""
+    scene.stage.add_nodes(node("brief", "2", SLOW))
+    scene.serve("hopeful", slice_classes=[QUICK_CORE, SLOW_CORE])
+    wait_until(lambda: len(scene.stage.service("hopeful").get("status", {}).get("ladder", [])) == 2, 20, lambda: scene.stage.tell("hopeful"))
+    scene.weather.swallow.add(("/api/v1/nodes", '"type":"DELETED"'))
+    scene.stage.cluster.kubectl("delete", "node", "brief", "--timeout=20s")
+    scene.await_named("objects were deleted and no watch told it", "stowplan_operator_missed_deletes_total", kind="nodes")
+    wait_until(lambda: len(scene.stage.service("hopeful")["status"]["ladder"]) == 1, 10, lambda: scene.stage.tell("hopeful"))
+
+
+def test_a_definition_deleted_under_it_is_waited_for(scene: Scene) -> None:
+    """The API itself is deleted and comes back: the operator lives on, and serves what is applied then."""
+    crd = "crd/inferenceservices.stowplan.dev"
+    scene.stage.cluster.kubectl("delete", crd, "--timeout=30s")
+    time.sleep(2)
+    assert scene.stage.cluster.running(scene.operator.name)
+    api_definitions.serve(scene.stage.cluster)
+    wait_until(lambda: _applied(scene, "after"), 20, "a service taken")
+    scene.await_ready("after", 60)
+
+
+def test_config_maps_deleted_under_it_change_conditions_and_no_pods(scene: Scene) -> None:
+    """The model's ConfigMap goes: ModelNotFound, and the pod serves on. The descriptors go: nothing can be predicted, and it serves on. Both come back."""
+    scene.serve("steady")
+    scene.await_ready("steady")
+    (before,) = scene.stage.pods("steady")
+    scene.stage.cluster.kubectl("delete", "configmap", "squeezenet-graph", "-n", scene.stage.namespace)
+    assert scene.stage.await_condition("steady", "ModelAnalyzed", "False")["reason"] == "ModelNotFound"
+    scene.stage.upload("squeezenet")
+    scene.await_ready("steady")
+    described = scene.stage.cluster.get("configmap", "devices", "-n", SYSTEM_NAMESPACE)
+    scene.stage.cluster.kubectl("delete", "configmap", "devices", "-n", SYSTEM_NAMESPACE)
+    try:
+        assert scene.stage.await_condition("steady", "Placeable", "False")["reason"] == "PredictionUnknown"
+    finally:
+        described["metadata"] = {key: described["metadata"][key] for key in ("name", "namespace", "labels")}
+        apply(scene.stage.cluster, described)
+    scene.await_ready("steady")
+    assert [pod["metadata"]["uid"] for pod in scene.stage.pods("steady")] == [before["metadata"]["uid"]]
+
+
+@pytest.mark.parametrize("seconds", [-100_000, 100_000])
+def test_a_clock_that_jumps_moves_nobody(scene: Scene, seconds: int) -> None:
+    """The operator's wall clock is set by more than a day: a service that runs stays where it is, a new one is served; a metric and a log line tell it."""
+    scene.serve("standing")
+    scene.await_ready("standing")
+    before = scene.stage.service("standing")["status"]["rung"]
+    scene.clock.write_text(str(seconds))
+    scene.await_named("the wall clock jumped", "stowplan_operator_clock_jumps_total")
+    scene.serve("newcomer")
+    scene.await_ready("newcomer")
+    assert scene.stage.service("standing")["status"]["rung"] == before
+    assert scene.operator.metric("stowplan_operator_moves_total", move="climbed") == 0
+
+
+def test_told_to_stop_in_the_middle_of_its_work_it_stops_and_leaves_nothing_half_done(scene: Scene) -> None:
+    """SIGTERM while six services arrive: it ends within its five seconds by itself, and the next one finishes all of them, one Deployment each."""
+    names = [f"many-{index}" for index in range(6)]
+    for name in names:
+        scene.serve(name)
+    began = time.monotonic()
+    process = scene.stage.cluster.processes[scene.operator.name]
+    scene.stage.cluster.stop(scene.operator.name)
+    assert time.monotonic() - began < 5
+    assert process
+    assert scene.operator.logged("operator ends")
+    scene.operator.start()
+    for name in names:
+        scene.await_ready(name)
+        assert scene.stage.cluster.get("deployment", name, "-n", scene.stage.namespace)["metadata"]["generation"] == 1

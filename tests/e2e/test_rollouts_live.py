@@ -1,0 +1,181 @@
+"""Right-sizing and rollouts on the real control plane: climbs, descents, changes on a full cluster, deletion, and other people's edits."""
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+from stowplan_fleet import keys
+from support import components
+from support.components import Operator
+from support.controlplane import node, wait_until
+from support.stages import Stage, inference_service
+from support.troubles import QUICK, QUICK_CORE, absent, plain_pod
+
+pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(180)]
+
+SLOW = {keys.DEVICE_LABEL: "made-up-slow", keys.CORE_PRICE_LABEL: "2.5"}
+SLOW_CORE = "made-up-slow/cpu:1"
+HASTE = {
+    "STOWPLAN_OPERATOR_PATIENCE_CLIMB_AFTER_S": "2",
+    "STOWPLAN_OPERATOR_PATIENCE_DESCEND_AFTER_S": "5",
+    "STOWPLAN_OPERATOR_PATIENCE_RETRY_AFTER_S": "5",
+    "STOWPLAN_OPERATOR_RECONCILING_RESYNC_S": "1",
+}
+
+
+@pytest.fixture
+def hasty(stage: Stage) -> Iterator[Operator]:
+    """An operator with little patience in place of the common one, and the model."""
+    stage.upload("squeezenet")
+    with absent(stage.cluster, "operator"):
+        operator = components.operator(stage.cluster, stage.predictor_port, "stowplan-operator", name="operator-in-haste", more=HASTE)
+        try:
+            operator.start()
+            yield operator
+        finally:
+            operator.kill()
+
+
+def service(name: str, *slice_classes: str, image: str = "example.com/server", replicas: int = 1) -> dict[str, object]:
+    found = inference_service(name, "squeezenet", 60_000, slice_classes=slice_classes, replicas={"min": replicas, "max": replicas})
+    found["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    return found
+
+
+class Watcher:
+    """Watches how many pods of a service are ready, all the time."""
+
+    def __init__(self, stage: Stage, name: str) -> None:
+        self._stage, self._name, self._stop = stage, name, threading.Event()
+        self.least = 99
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Watcher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            self.least = min(self.least, len([pod for pod in self._stage.pods(self._name) if _is_ready(pod)]))
+
+
+def _is_ready(pod: dict[str, object]) -> bool:
+    conditions = pod["status"].get("conditions", [])  # type: ignore[attr-defined]
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def test_a_service_climbs_when_its_rung_is_full_and_comes_down_when_there_is_room(stage: Stage, hasty: Operator) -> None:
+    """Pods stay unschedulable on the cheap device: the dearer one is taken; when the cheap one is free again, and only after a while, it goes back."""
+    stage.add_nodes(node("cheap", "2", QUICK | {keys.CORE_PRICE_LABEL: "1"}), node("dear", "2", SLOW))
+    stage.apply(plain_pod("guest", "2", nodeName="cheap"))
+    stage.apply(service("mover", QUICK_CORE, SLOW_CORE))
+    (pod,) = stage.await_bound("mover")
+    assert pod["spec"]["nodeName"] == "dear"
+    stage.await_condition("mover", "Ready", "True")
+    ladder = stage.service("mover")["status"]["ladder"]
+    assert [(rung["sliceClass"], rung["cost"], rung.get("skipped")) for rung in ladder] == [(QUICK_CORE, 1, "NoSpareSlice"), (SLOW_CORE, 2.5, None)]
+    with Watcher(stage, "mover") as watcher:
+        stage.cluster.kubectl("delete", "pod", "guest", "-n", stage.namespace, "--wait=false", "--force")
+        wait_until(lambda: [item["spec"].get("nodeName") for item in stage.pods("mover")] == ["cheap"], 40, lambda: stage.tell("mover"))
+    assert watcher.least >= 1
+    assert hasty.metric("stowplan_operator_moves_total", move="climbed") == 1
+    assert hasty.metric("stowplan_operator_moves_total", move="descended") == 1
+
+
+def test_a_change_on_a_full_cluster_says_no_spare_slice_and_drops_nobody(stage: Stage, hasty: Operator) -> None:
+    """A new image with no slice to spare: NoSpareSlice within seconds, the former pod serves on; one more node, and the change is through."""
+    stage.add_nodes(node("full", "1", QUICK))
+    stage.apply(service("changing", QUICK_CORE, image="example.com/server:1"))
+    stage.await_condition("changing", "Ready", "True")
+    (before,) = stage.pods("changing")
+    with Watcher(stage, "changing") as watcher:
+        stage.apply(service("changing", QUICK_CORE, image="example.com/server:2"))
+        condition = stage.await_condition("changing", "Scheduled", "False")
+        wait_until(lambda: stage.await_condition("changing", "Scheduled", "False")["reason"] == "NoSpareSlice", 10, lambda: stage.tell("changing"))
+        assert "nodes are available" in stage.await_condition("changing", "Scheduled", "False")["message"]
+        assert stage.await_condition("changing", "Ready", "True")
+        assert before["metadata"]["uid"] in {pod["metadata"]["uid"] for pod in stage.pods("changing")}
+        assert condition["reason"] in {"NoSpareSlice", "WaitingForPlacement"}
+        stage.add_nodes(node("more", "1", QUICK))
+        wait_until(lambda: _images(stage, "changing") == ["example.com/server:2"], 40, lambda: stage.tell("changing"))
+    assert watcher.least >= 1
+    assert stage.await_condition("changing", "Scheduled", "True")["reason"] == "AllReplicasBound"
+    assert hasty.metric("stowplan_operator_writes_total", kind="deployment") >= 2
+
+
+def _images(stage: Stage, name: str) -> list[str]:
+    return [pod["spec"]["containers"][0]["image"] for pod in stage.pods(name)]
+
+
+def test_a_move_to_fewer_larger_servers_never_has_fewer_serving_than_before(stage: Stage, hasty: Operator) -> None:
+    """From three servers on one core to one on three: never fewer than three serve until the large one does, and then the three go."""
+    stage.add_nodes(node("roomy", "8", QUICK))
+    stage.apply(service("merging", QUICK_CORE, replicas=3))
+    stage.await_condition("merging", "Ready", "True")
+    larger = "made-up-quick/cpu:3"
+
+    def only_the_large_one() -> bool:
+        return [pod["metadata"]["annotations"][keys.SLICE_CLASS_ANNOTATION] for pod in stage.pods("merging")] == [larger]
+
+    capacities: list[int] = []
+    stage.apply(service("merging", larger))
+
+    def look() -> bool:
+        ready = [pod["metadata"]["annotations"][keys.SLICE_CLASS_ANNOTATION] for pod in stage.pods("merging") if _is_ready(pod)]
+        capacities.append(sum(int(name.rpartition(":")[2]) for name in ready))
+        return only_the_large_one()
+
+    wait_until(look, 40, lambda: stage.tell("merging"))
+    assert min(capacities) >= 3
+    assert hasty.metric("stowplan_operator_writes_total", kind="deployment") >= 3
+
+
+def test_deletion_leaves_nothing_and_the_name_can_be_used_again(stage: Stage, hasty: Operator) -> None:
+    """A deleted service takes its Deployment and pods along at once; one of the same name gets new ones; no finalizer holds anything."""
+    del hasty
+    stage.add_nodes(node("short", "2", QUICK))
+    stage.apply(service("brief", QUICK_CORE))
+    stage.await_condition("brief", "Ready", "True")
+    first = stage.cluster.get("deployment", "brief", "-n", stage.namespace)["metadata"]["uid"]
+    stage.cluster.kubectl("delete", "stow", "brief", "-n", stage.namespace, "--timeout=5s")
+    stage.apply(service("brief", QUICK_CORE))
+    stage.await_condition("brief", "Ready", "True", 40)
+    found = stage.cluster.get("deployment", "brief", "-n", stage.namespace)
+    assert found["metadata"]["uid"] != first
+    stage.cluster.kubectl("delete", "stow", "brief", "-n", stage.namespace, "--timeout=5s")
+    wait_until(lambda: not stage.pods("brief"), 20, lambda: stage.tell("brief"))
+    wait_until(lambda: not stage.cluster.get("deployments", "-n", stage.namespace)["items"], 20, "the Deployment is gone")
+
+
+def test_edits_by_others_are_put_right_and_one_who_insists_is_named(stage: Stage, hasty: Operator) -> None:
+    """A Deployment that is scaled by hand is scaled back; deleted, it is made again; after the third edit the editor is named in a condition and not fought."""
+    stage.add_nodes(node("edited", "8", QUICK))
+    stage.apply(service("edited", QUICK_CORE))
+    stage.await_condition("edited", "Ready", "True")
+
+    def replicas() -> int:
+        return int(stage.cluster.get("deployment", "edited", "-n", stage.namespace)["spec"]["replicas"])
+
+    def scale(count: int) -> None:
+        patch = json.dumps({"spec": {"replicas": count}})
+        stage.cluster.kubectl("patch", "deployment", "edited", "-n", stage.namespace, "--type=merge", "-p", patch, "--field-manager=somebodys-autoscaler")
+
+    for _ in range(3):
+        scale(5)
+        wait_until(lambda: replicas() == 1, 20, "scaled back")
+    scale(5)
+    condition = wait_until(
+        lambda: found if (found := stage.await_condition("edited", "Ready", "False"))["reason"] == "ForeignEdits" else None, 20, lambda: stage.tell("edited")
+    )
+    assert "somebodys-autoscaler changed it 4 times" in condition["message"]
+    assert replicas() == 5
+    assert hasty.metric("stowplan_operator_reverts_total") == 3
+    assert hasty.logged("a Deployment was changed by somebody else; it is put right")
+    stage.cluster.kubectl("delete", "deployment", "edited", "-n", stage.namespace)
+    wait_until(lambda: stage.cluster.get("deployments", "-n", stage.namespace)["items"], 20, "the Deployment is made again")
+    assert replicas() == 1
