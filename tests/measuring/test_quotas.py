@@ -52,7 +52,7 @@ def test_a_group_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_a_process_under_quota_gets_its_share() -> None:
-    """A busy process limited to 300m uses about 30 % of a core, not all of it."""
+    """A busy process limited to 300m uses about 30 % of a core at most."""
     try:
         with quotas.cpu_quota(300) as join:
             process = subprocess.Popen([sys.executable, "-c", f"input()\n{_BURN}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -60,5 +60,5 @@ def test_a_process_under_quota_gets_its_share() -> None:
             out, _ = process.communicate("go\n", timeout=20)
     except CgroupUnavailable as error:
         pytest.skip(str(error))
-    # The interpreter's start counts too, before the quota held; a whole core would be above 0.6 s.
-    assert 0.1 < float(out) < 0.45
+    # The interpreter's start counts too, before the quota held; a whole core would be above 0.6 s. How much less it gets is up to what else runs here.
+    assert 0.0 < float(out) < 0.45
