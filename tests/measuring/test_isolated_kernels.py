@@ -23,6 +23,7 @@ def test_kernels_are_dealt_by_error_and_time() -> None:
     assert counts["Conv"] == pytest.approx(2 * counts["Gemm"], abs=1)
     assert counts["Wild"] == isolated_weights.LEAST
     assert counts["Huge"] == 400
+    assert isolated_weights.dealt(weights, 2000, least=4)["Wild"] == 4
     with pytest.raises(ValueError, match="no weights"):
         isolated_weights.dealt({}, 10)
 

@@ -156,7 +156,7 @@ def write_first(work: Path, rows: Sequence[StructureRow], total: int = TOTAL) ->
     """Plans rounds 0 and 1, unless they are there: over these networks, and by the list; no data set is needed."""
     paths = plan_path(work, 0), plan_path(work, 1)
     if not paths[0].exists():
-        write_plan(work, _planned(0, rows, _first_sources(), total))
+        write_plan(work, _planned(0, rows, _first_sources(), total, isolated_weights.LEAST))
     if not paths[1].exists():
         write_plan(work, listed(1))
     return paths
@@ -168,9 +168,11 @@ def listed(number: int) -> IsolatedPlan:
     return IsolatedPlan(number, isolated_lists.SOURCE, {}, Counter(spec.kernel for spec in specs), tuple(map(single_kernels.to_json, specs)))
 
 
-def _planned(number: int, rows: Sequence[StructureRow], sources: tuple[str, dict[str, float], dict[tuple[str, int], float]], total: int) -> IsolatedPlan:
+def _planned(
+    number: int, rows: Sequence[StructureRow], sources: tuple[str, dict[str, float], dict[tuple[str, int], float]], total: int, least: int
+) -> IsolatedPlan:
     source, weights, errors = sources
-    specs = chosen(cuts_of(rows), isolated_weights.dealt(weights, total), errors, number)
+    specs = chosen(cuts_of(rows), isolated_weights.dealt(weights, total, least), errors, number)
     counts = {kernel: sum(spec.kernel == kernel for spec in specs) for kernel in weights}
     return IsolatedPlan(number, source, weights, counts, tuple(map(single_kernels.to_json, specs)))
 
@@ -181,9 +183,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", type=Path, required=True, help="datasets/<device>, whose networks kernels are cut out of")
     parser.add_argument("--work", type=Path, required=True, help="the campaign's folder")
     parser.add_argument("--total", type=int, default=TOTAL, help=f"kernels of the round, about (default {TOTAL})")
+    parser.add_argument(
+        "--least", type=int, default=isolated_weights.LEAST, help=f"kernels of each type at least, however rare it is (default {isolated_weights.LEAST})"
+    )
     arguments = parser.parse_args(argv)
     number = max((plan.round for plan in read_plans(arguments.work)), default=1) + 1
-    plan = _planned(number, datasets.read_rows(arguments.device / "structures.parquet", StructureRow), _later_sources(arguments.device), arguments.total)
+    plan = _planned(
+        number, datasets.read_rows(arguments.device / "structures.parquet", StructureRow), _later_sources(arguments.device), arguments.total, arguments.least
+    )
     sys.stdout.write(f"{write_plan(arguments.work, plan)}: {len(plan.specs)} kernels: {dict(plan.counts)}\n")
     return 0
 

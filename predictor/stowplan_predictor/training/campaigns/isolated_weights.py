@@ -27,7 +27,7 @@ def from_errors(errors: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {name: min(_MOST_ERROR, item["mape_percent"] / 100) * item["share_of_time_percent"] / 100 for name, item in errors.items()}
 
 
-def dealt(weights: Mapping[str, float], total: int) -> dict[str, int]:
+def dealt(weights: Mapping[str, float], total: int, least: int = LEAST) -> dict[str, int]:
     """Kernels of each type, in proportion to the weights within the bounds above.
 
     Raises:
@@ -36,7 +36,7 @@ def dealt(weights: Mapping[str, float], total: int) -> dict[str, int]:
     if not weights or sum(weights.values()) <= 0:
         raise ValueError("no weights to deal kernels by")
     whole = sum(weights.values())
-    return {name: max(LEAST, min(round(_MOST_SHARE * total), round(total * weight / whole))) for name, weight in sorted(weights.items())}
+    return {name: max(least, min(round(_MOST_SHARE * total), round(total * weight / whole))) for name, weight in sorted(weights.items())}
 
 
 def from_judgements(rows: Sequence[KernelJudgement]) -> tuple[dict[str, float], dict[tuple[str, int], float]]:
