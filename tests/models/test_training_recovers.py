@@ -1,5 +1,7 @@
 """Training finds what is there, on a synthetic machine whose rule is known. No accuracy may rest on it."""
 
+import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ pytest.importorskip("sklearn", reason="needs the training extra")
 
 from numpy.typing import NDArray
 from stowplan_predictor.kernels.features import FEATURES
+from stowplan_predictor.kernels.forests import Forests
 from stowplan_predictor.kernels.ranges import HEAVY, LIGHT
 from stowplan_predictor.kernels.regressors import FeatureRegressor
 from stowplan_predictor.kernels.subgraphs import NODES, Joined
@@ -54,14 +57,39 @@ def test_boosted_trees_serve_what_they_learned() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_each_row_is_answered_by_the_forest_of_its_type(count: int) -> None:
-    """One file holds any number of forests: the column behind the features says which of them speaks, and it says its trees' average."""
+    """One file holds any number of forests; whichever a row asks says its trees' average, and the same forests give the same bytes."""
     rows = synthetic_rows()
     grown = [forests.grown(rows.only(np.arange(len(rows)) % count == number), number) for number in range(count)]
-    file = FeatureRegressor(forests.forests_file(grown, COLUMNS))
+    content = forests.forests_file(grown)
+    opened = Forests(content, COLUMNS)
+    which = np.arange(len(rows)) % count
 
-    for number, forest in enumerate(grown, start=1):
-        asked = np.column_stack([rows.features, np.full(len(rows), number, dtype=np.float32)])
-        assert file.values(asked) == pytest.approx(forest.predict(rows.features), abs=1e-4)
+    expected = np.choose(which, [forest.predict(rows.features) for forest in grown])
+    assert opened.values(rows.features, which) == pytest.approx(expected, abs=1e-5)
+    assert forests.forests_file(grown) == content
+
+
+def test_forests_that_lead_astray_are_refused() -> None:
+    """A child before its parent would never end, a feature that is not there would be read beyond the row: both are refused when opened."""
+    good = {"feature": np.zeros(3, np.uint8), "value": np.zeros(3, np.float32), "right": np.array([2, -1, -1], np.int32), "roots": np.zeros((1, 1), np.int32)}
+    wrong: list[dict[str, NDArray[np.generic]]] = [
+        {"right": np.array([0, -1, -1], np.int32)},
+        {"feature": np.full(3, 9, np.uint8)},
+        {"roots": np.full((1, 1), 3, np.int32)},
+    ]
+
+    assert Forests(archive(good), 2).values(np.zeros((4, 2), np.float32), np.zeros(4, np.int64)).tolist() == [0.0] * 4
+    for part in wrong:
+        with pytest.raises(ValueError, match="forests whose"):
+            Forests(archive({**good, **part}), 2)
+    with pytest.raises(ValueError, match="no archive"):
+        Forests(archive({"right": good["right"]}), 2)
+
+
+def archive(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
+    held = io.BytesIO()
+    np.savez(held, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    return held.getvalue()
 
 
 def synthetic_rows(count: int = 200) -> KernelRows:

@@ -50,8 +50,12 @@ def contraction(equation: str, shapes: tuple[Shape, ...]) -> Contraction | None:
     rows = [label for label in output if label not in right]
     columns = [label for label in output if label not in left]
     summed = [label for label in left if label not in output]
+    lengths = [prod(sizes[label] for label in some) for some in (batch, rows, columns, summed)]
     return Contraction(
-        *(prod(sizes[label] for label in some) for some in (batch, rows, columns, summed)),
+        batch=lengths[0],
+        rows=lengths[1],
+        columns=lengths[2],
+        summed=lengths[3],
         moves=(
             _move(sizes, left, batch + rows + summed),
             _move(sizes, right, batch + summed + columns),

@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stowplan_predictor.kernels.features import FEATURES
+from stowplan_predictor.kernels.forests import Forests
 from stowplan_predictor.kernels.regressors import FeatureRegressor, groups, open_session
 from stowplan_predictor.kernels.subgraphs import NODES, join
 from stowplan_predictor.kernels.workloads import Workloads
@@ -14,6 +16,7 @@ from stowplan_predictor.kernels.workloads import Workloads
 BY_TYPE: Final = "by-type"
 POOLED: Final = "pooled"
 GRAPH: Final = "graph"
+FORESTS: Final = "forests"
 # Likeliest runtime kernels that are named.
 _MOST_TYPES: Final = 5
 _ANCHOR: Final = NODES.index("anchor")
@@ -24,13 +27,13 @@ class MemberTable:
     """What a bundle says about one model."""
 
     kind: str
-    """BY_TYPE: one file a range; POOLED: one file for all types; GRAPH: a graph network over the kernels' insides."""
+    """BY_TYPE: one file a range; POOLED: one file for all types; GRAPH: a graph network over the kernels' insides; FORESTS: one file for all ranges."""
     files: Mapping[str, str]
     """By the range's key (BY_TYPE), else one file under the empty key."""
     weight: float = 1.0
     """Its part in the mean over all members."""
     types: tuple[str, ...] = ()
-    """Kernel types in the order in which the model counts them: code 1 is the first, 0 one that is not here."""
+    """Kernel types in the order in which the model counts them: code 1 is the first, 0 one that is not here. Ranges' keys (FORESTS)."""
     operators: tuple[str, ...] = ()
     """Operator types in that manner (GRAPH)."""
     runtime_types: tuple[str, ...] = ()
@@ -93,6 +96,17 @@ class _Pooled(Member):
         return self._model.values(np.column_stack([batch.matrix, codes(names, self._types).astype(np.float32)]))
 
 
+class _Forests(Member):
+    def __init__(self, table: MemberTable, files: Mapping[str, bytes]) -> None:
+        self._forests = Forests(files[table.files[""]], len(FEATURES))
+        self._places = {key: place for place, key in enumerate(table.types)}
+        if len(self._places) != self._forests.count:
+            raise ValueError(f"{self._forests.count} forests for {len(self._places)} ranges")
+
+    def log_ratio(self, batch: Batch) -> NDArray[np.float64]:
+        return self._forests.values(batch.matrix, np.array([self._places[key] for key in batch.keys], dtype=np.int64))
+
+
 def _anchors(work: Workloads) -> list[str]:
     """Type of the operator that does the main work of each kernel."""
     inside = work.subgraphs
@@ -144,7 +158,12 @@ class _Graph(Member):
         return [_with_own(names, name, known=kind in self._types) for names, name, kind in zip(likeliest, own, batch.types, strict=True)]
 
 
-_KINDS: Final[Mapping[str, type[_ByType | _Pooled | _Graph]]] = {BY_TYPE: _ByType, POOLED: _Pooled, GRAPH: _Graph}
+_KINDS: Final[Mapping[str, type[_ByType | _Pooled | _Graph | _Forests]]] = {
+    BY_TYPE: _ByType,
+    POOLED: _Pooled,
+    GRAPH: _Graph,
+    FORESTS: _Forests,
+}
 
 
 def open_member(table: MemberTable, files: Mapping[str, bytes]) -> Member:

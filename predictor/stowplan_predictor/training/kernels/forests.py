@@ -1,9 +1,9 @@
-"""Random forests, one a kernel type and one a class as a fallback, in one file that asks each row for its type first.
+"""Random forests, one a kernel type and one a class as a fallback, in one file of arrays.
 
-Forests on kernels that fusion rules found are the way of nn-Meter (Zhang et al., MobiSys 2021). Leaves of several rows and as many trees as the error still
-falls with keep the file at a few megabytes; a session a type would take more memory than all of its trees.
+Forests on kernels that fusion rules found are the way of nn-Meter (Zhang et al., MobiSys 2021).
 """
 
+import io
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestRegressor
 
-from stowplan_predictor.kernels.members import POOLED, MemberTable
+from stowplan_predictor.kernels.forests import LEAF
+from stowplan_predictor.kernels.members import FORESTS, MemberTable
 from stowplan_predictor.training.kernels.rows import KernelRows, members
-from stowplan_predictor.training.kernels.tree_files import Tree, regressor_file, selected, trees_node
+from stowplan_predictor.training.kernels.tree_files import below
 from stowplan_predictor.training.kernels.type_regressors import TypeFit, family_parts, thinned
 
-_TREES: Final = 40
+_TREES: Final = 24
 _LEAST_ROWS: Final = 3
 # Of the columns that each split may choose from.
 _SHARE: Final = 0.4
@@ -32,19 +33,28 @@ def grown(rows: KernelRows, seed: int) -> RandomForestRegressor:
     return forest.fit(rows.features, rows.log_ratio, sample_weight=rows.weight)
 
 
-def trees_of(forest: RandomForestRegressor) -> list[Tree]:
-    """Its trees, whose sum is the forest's mean."""
-    count = len(forest.estimators_)
-    return [
-        Tree(tree.feature, tree.threshold, tree.children_left, tree.children_right, tree.value[:, 0, 0] / count)
-        for tree in (estimator.tree_ for estimator in forest.estimators_)
-    ]
-
-
-def forests_file(forests: Sequence[RandomForestRegressor], columns: int) -> bytes:
-    """An ONNX file: features (n, columns) and behind them the forest to ask, counted from 1, to `log_ratio` (n, 1)."""
-    trees = [selected(same, columns) for same in zip(*map(trees_of, forests), strict=True)]
-    return regressor_file([trees_node(trees, "features", "log_ratio")], [], columns + 1)
+def forests_file(forests: Sequence[RandomForestRegressor]) -> bytes:
+    """What `kernels.forests` reads; the same forests give the same bytes."""
+    trees = [[estimator.tree_ for estimator in forest.estimators_] for forest in forests]
+    parts = [part for same in trees for part in same]
+    starts = np.concatenate([[0], np.cumsum([part.node_count for part in parts])])
+    leaves = [part.children_left < 0 for part in parts]
+    for part, leaf in zip(parts, leaves, strict=True):
+        # Scikit-learn grows depth first, left before right.
+        if not (part.children_left[~leaf] == np.flatnonzero(~leaf) + 1).all():
+            raise ValueError("a tree whose left children are not behind their parents")
+    held = io.BytesIO()
+    np.savez_compressed(
+        held,
+        allow_pickle=False,
+        feature=np.concatenate([np.where(leaf, 0, part.feature) for part, leaf in zip(parts, leaves, strict=True)]).astype(np.uint8),
+        value=np.concatenate([np.where(leaf, part.value[:, 0, 0], below(part.threshold)) for part, leaf in zip(parts, leaves, strict=True)]).astype(np.float32),
+        right=np.concatenate([np.where(leaf, LEAF, part.children_right + start) for part, leaf, start in zip(parts, leaves, starts[:-1], strict=True)]).astype(
+            np.int32
+        ),
+        roots=starts[:-1].reshape(len(trees), -1).astype(np.int32),
+    )
+    return held.getvalue()
 
 
 def _held_out_errors(rows: KernelRows, seed: int) -> NDArray[np.float64]:
@@ -57,8 +67,8 @@ def _held_out_errors(rows: KernelRows, seed: int) -> NDArray[np.float64]:
 
 def fit_forests(rows: KernelRows, seed: int) -> TypeFit:
     """Each type by a forest of its own."""
-    path = "kernels/forests.onnx"
+    path = "kernels/forests.npz"
     own = {key: thinned(rows.only(mask), _MOST_ROWS) for key, mask in members(rows).items()}
     forests = [grown(some, seed) for some in own.values()]
     errors = {key: _held_out_errors(some, seed) for key, some in own.items()}
-    return TypeFit(MemberTable(POOLED, {"": path}, 1.0, tuple(own)), {path: forests_file(forests, rows.features.shape[1])}, errors)
+    return TypeFit(MemberTable(FORESTS, {"": path}, 1.0, tuple(own)), {path: forests_file(forests)}, errors)

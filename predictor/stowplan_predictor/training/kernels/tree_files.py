@@ -26,38 +26,10 @@ class Tree:
     value: NDArray[np.float64]
 
 
-def _below(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+def below(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     """The largest single-precision numbers not above `thresholds`: `x <= threshold` stays the same for single-precision x."""
     rounded = thresholds.astype(np.float32)
     return np.where(rounded <= thresholds, rounded, np.nextafter(rounded, np.float32(-np.inf))).astype(np.float32)
-
-
-def selected(trees: Sequence[Tree], column: int) -> Tree:
-    """One tree that asks `column` which of some trees answers: number 1 for the first, 2 for the second..."""
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
-    starts = np.cumsum([len(trees) - 1, *(len(tree.left) for tree in trees)])
-    left, right, threshold = (np.zeros(len(trees) - 1, dtype) for dtype in (np.int64, np.int64, np.float64))
-    free = iter(range(len(trees) - 1))
-
-    def split(low: int, high: int) -> int:
-        """The node that tells trees low to high apart, its number known before those below it."""
-        if low == high:
-            return int(starts[low])
-        node, middle = next(free), (low + high) // 2
-        threshold[node] = middle + 1.5
-        left[node], right[node] = split(low, middle), split(middle + 1, high)
-        return node
-
-    split(0, len(trees) - 1)
-    asking = Tree(np.full(len(trees) - 1, column), threshold, left, right, np.zeros(len(trees) - 1))
-    for tree, start in [(asking, 0), *zip(trees, starts[:-1].tolist(), strict=True)]:
-        leaf = tree.left < 0
-        parts["feature"].append(tree.feature)
-        parts["threshold"].append(tree.threshold)
-        parts["left"].append(np.where(leaf, -1, tree.left + start))
-        parts["right"].append(np.where(leaf, -1, tree.right + start))
-        parts["value"].append(tree.value)
-    return Tree(**{name: np.concatenate(some) for name, some in parts.items()})
 
 
 def trees_node(trees: Sequence[Tree], source: str, target: str) -> onnx.NodeProto:
@@ -70,7 +42,7 @@ def trees_node(trees: Sequence[Tree], source: str, target: str) -> onnx.NodeProt
         nodes["treeids"] += [number] * count
         nodes["nodeids"] += range(count)
         nodes["featureids"] += np.where(leaf, 0, tree.feature).tolist()
-        nodes["values"] += np.where(leaf, np.float32(0.0), _below(tree.threshold)).tolist()
+        nodes["values"] += np.where(leaf, np.float32(0.0), below(tree.threshold)).tolist()
         nodes["modes"] += np.where(leaf, "LEAF", "BRANCH_LEQ").tolist()
         nodes["truenodeids"] += np.where(leaf, 0, tree.left).tolist()
         nodes["falsenodeids"] += np.where(leaf, 0, tree.right).tolist()
