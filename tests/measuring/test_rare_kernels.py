@@ -1,10 +1,12 @@
 """Listed kernels: what published networks hold rarely is measured too, one kernel a graph, by graphs that the runtime runs."""
 
 from itertools import chain
+from pathlib import Path
 
+import pytest
 from stowplan_predictor.fusion import rules
 from stowplan_predictor.graphs import loading
-from stowplan_predictor.training.campaigns import isolated_lists
+from stowplan_predictor.training.campaigns import isolated_lists, isolated_plans, isolated_runs
 from stowplan_predictor.training.generated import single_kernels
 
 
@@ -40,3 +42,18 @@ def test_listed_kernels_belong_to_no_family() -> None:
     families = {spec.family for own in isolated_lists.drawn() for spec in own}
 
     assert families == {""}
+
+
+def test_a_campaign_plans_the_list_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh machine's second round is the list, in tasks on one core and on two; a plan that is there stays as it is."""
+    few = tuple(own[:2] for own in isolated_lists.drawn())
+    monkeypatch.setattr(isolated_lists, "drawn", lambda: few)
+    paths = isolated_plans.write_first(tmp_path, [])
+    plan = isolated_plans.read_plans(tmp_path)[1]
+
+    assert (plan.round, plan.source, len(plan.specs), sum(plan.counts.values())) == (1, isolated_lists.SOURCE, 10, 10)
+    assert {single_kernels.from_json(text).kernel for text in plan.specs} == set(plan.counts)
+    assert [(task.network, task.slice) for task in isolated_runs.tasks(tmp_path)] == [("iso-1-00000", "cpu:1"), ("iso-1-00000", "cpu:2")]
+    written = [path.stat().st_mtime_ns for path in paths]
+    isolated_plans.write_first(tmp_path, [])
+    assert [path.stat().st_mtime_ns for path in paths] == written

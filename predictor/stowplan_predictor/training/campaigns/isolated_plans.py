@@ -165,7 +165,7 @@ def write_first(work: Path, rows: Sequence[StructureRow], total: int = TOTAL) ->
 def listed(number: int) -> IsolatedPlan:
     """The list as a round."""
     specs = isolated_lists.specs()
-    return IsolatedPlan(number, isolated_lists.SOURCE, {}, Counter(spec.kernel for spec in specs), tuple(map(single_kernels.to_json, specs)))
+    return IsolatedPlan(number, isolated_lists.SOURCE, {}, dict(Counter(spec.kernel for spec in specs)), tuple(map(single_kernels.to_json, specs)))
 
 
 def _planned(
