@@ -17,7 +17,7 @@ from stowplan_predictor.training.kernels.rows import KernelRows, members
 from stowplan_predictor.training.kernels.tree_files import below
 from stowplan_predictor.training.kernels.type_regressors import TypeFit, family_parts, thinned
 
-_TREES: Final = 24
+_TREES: Final = 32
 _LEAST_ROWS: Final = 3
 # Of the columns that each split may choose from.
 _SHARE: Final = 0.4
