@@ -24,6 +24,7 @@ from stowplan_extender.podcalls import HttpPodCalls
 from stowplan_extender.predictions import Predictions
 from stowplan_extender.probes import PredictorProbe
 from stowplan_extender.recorders import Recorder
+from stowplan_extender.serving import Farewell
 from stowplan_extender.settings import ExtenderSettings
 from stowplan_extender.upkeeps import Upkeep
 from stowplan_extender.verbs import Verbs
@@ -39,6 +40,8 @@ class Addresses:
 
     scheduler: str
     health: str
+    drain: Callable[[], Coroutine[None, None, None]]
+    """To be awaited before the end: lets clients go, one answer at a time."""
 
 
 async def run(settings: ExtenderSettings) -> None:
@@ -62,6 +65,7 @@ async def run(settings: ExtenderSettings) -> None:
     async with await credentials.connect(settings.api) as connection, running(settings, connection, on_synced=heaps.settle) as addresses:
         _log.info("serving", extra={"scheduler": addresses.scheduler, "health": addresses.health})
         await stop.wait()
+        await addresses.drain()
 
 
 @asynccontextmanager
@@ -94,12 +98,18 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         best_k = settings.placement.best_k
         verbs = Verbs(view, judge, binder, feeds.check, best_k=best_k, metrics=metrics, filtered=wake_ups.filtered, recorder=recorder)
         serve = settings.serving
+        farewell = Farewell()
+
+        async def drain() -> None:
+            farewell.begin()
+            await asyncio.sleep(serve.farewell_s)
+
         async with (
             _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), when_synced()),
             _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
-            _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max), serve.host, serve.port, serve.drain_s) as scheduler,
+            _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max, farewell), serve.host, serve.port, serve.drain_s) as scheduler,
         ):
-            yield Addresses(scheduler, health)
+            yield Addresses(scheduler, health, drain)
 
 
 @asynccontextmanager

@@ -26,7 +26,23 @@ _log = logging.getLogger(__name__)
 _JSON: Final = "application/json"
 
 
-def scheduler_app(verbs: Verbs, metrics: Metrics, body_bytes_max: int) -> web.Application:
+class Farewell:
+    """Whether clients are told to go: from then on each answer is the last one on its connection."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def begin(self) -> None:
+        """From now on."""
+        self._begun = True
+
+    async def say(self, request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG002 - a signal's signature
+        """Marks an answer as the last one, where it is."""
+        if self._begun:
+            response.force_close()
+
+
+def scheduler_app(verbs: Verbs, metrics: Metrics, body_bytes_max: int, farewell: Farewell | None = None) -> web.Application:
     """What kube-scheduler talks to: POST /filter, /prioritize, /bind."""
 
     async def filter_(body: bytes) -> bytes:
@@ -40,6 +56,8 @@ def scheduler_app(verbs: Verbs, metrics: Metrics, body_bytes_max: int) -> web.Ap
         return wire.write(ExtenderBindingResult())
 
     app = web.Application(client_max_size=body_bytes_max)
+    if farewell is not None:
+        app.on_response_prepare.append(farewell.say)
     app.add_routes(
         [
             web.post("/filter", _handler("filter", filter_, lambda error: wire.write(ExtenderFilterResult(error=error)), metrics)),

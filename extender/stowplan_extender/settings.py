@@ -17,6 +17,8 @@ class ServingSettings:
     health_port: int = 8090
     body_bytes_max: int = 8 << 20
     """Largest request: names of 5,000 nodes are 0.3 MB, the largest pod an API server stores is 1.5 MB."""
+    farewell_s: float = 0.5
+    """After SIGTERM: how long requests are still taken, each answered with `Connection: close`, so that no client writes to a connection while we close it."""
     drain_s: float = 10.0
     """After SIGTERM: how long running requests may take to end."""
 

@@ -8,7 +8,7 @@ from support.components import SYSTEM_NAMESPACE
 from support.controlplane import apply, node, wait_until
 from support.objectives import between, upper_ms
 from support.stages import Stage, inference_service
-from support.troubles import QUICK, QUICK_CORE, await_named, await_node, by_hand, node_of
+from support.troubles import CROWDED, QUICK, QUICK_CORE, await_named, await_node, by_hand, node_of
 from support.weathers import Weather
 
 pytestmark = pytest.mark.controlplane
@@ -36,7 +36,7 @@ def test_a_silent_watch_hides_no_binding_of_ours(served: Stage, weather: Weather
     served.apply(by_hand("one-more", "lone"))
     assert await_node(served, "one-more") == "second"
     served.apply(by_hand("too-many", "lone"))
-    served.await_refusal("lone", f"{served.namespace}/lone over its SLO")
+    served.await_refusal("lone", CROWDED)
     await_named(served.extender, "does not show our bindings", "stowplan_extender_view_lists_total", resource="pods", cause="behind")
     assert served.extender.metric("stowplan_extender_overdue_promises_total", found="bound") > found
     assert node_of(served, "too-many") == ""
@@ -56,7 +56,7 @@ def test_a_watch_torn_in_the_middle_of_a_line_goes_on_where_it_was(served: Stage
     wait_until(lambda: weather.count("torn") > torn, 10, "a torn line")
     await_named(served.extender, "out of touch with the API server", "stowplan_extender_watches_broken_total", resource="pods")
     served.apply(by_hand("too-many", "lone"))
-    served.await_refusal("lone", f"{served.namespace}/lone over its SLO")
+    served.await_refusal("lone", CROWDED)
 
 
 def test_an_event_of_a_megabyte_is_read(served: Stage, weather: Weather) -> None:
@@ -85,7 +85,7 @@ def test_a_missed_delete_is_healed_by_the_next_list(served: Stage, weather: Weat
         served.apply(by_hand("resident", "lone"))
         assert await_node(served, "resident") == "second"
         served.apply(by_hand("waiting", "lone"))
-        served.await_refusal("lone", f"{served.namespace}/lone over its SLO")
+        served.await_refusal("lone", CROWDED)
         swallowed = weather.count("swallowed")
         weather.swallow.add((PODS, '"type":"DELETED"'))
         served.cluster.kubectl("delete", "pod", "resident", "-n", served.namespace, "--grace-period=0", "--force")

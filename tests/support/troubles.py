@@ -14,6 +14,8 @@ from support.controlplane import wait_until
 from support.stages import Stage
 
 QUICK_CORE = "made-up-quick/cpu:1"
+CROWDED = "is too slow beside the tenants there"
+"""What the scheduler's event says where a node holds as many as it may."""
 QUICK = {keys.DEVICE_LABEL: "made-up-quick"}
 
 

@@ -1,0 +1,255 @@
+"""Schedulers in trouble: two replicas and a real Lease, a leader lost between filter and bind, a hanging extender, strangers in between, a clock that jumps."""
+
+import json
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import controlplane_parts as parts
+import pytest
+from controlplane_clusters import Cluster
+from stowplan_fleet import keys
+from support import components
+from support.components import SYSTEM_NAMESPACE, Extender, answers
+from support.controlplane import apply, node, wait_until
+from support.objectives import between, upper_ms
+from support.stages import Stage, inference_service
+from support.troubles import CROWDED, QUICK, QUICK_CORE, again, await_named, await_node, by_hand, node_of, plain_pod, shiftable_clock, stopped
+from support.weathers import Weather
+
+pytestmark = pytest.mark.controlplane
+
+LEASE = "stowplan-scheduler"
+# client-go's own times, shortened by the same factor: duration, renewal, retry.
+TIMES = {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}
+
+
+@pytest.fixture
+def served(stage: Stage, weather: Weather) -> Stage:
+    """A stage with a service whose objective holds for one server a node and not for two; its first server runs on node `only`."""
+    weather.clear()
+    alone = stage.ask("resnet50", QUICK_CORE, 1)
+    beside = stage.ask("resnet50", QUICK_CORE, 1, [stage.occupant("resnet50", QUICK_CORE, 1)])
+    stage.add_nodes(node("only", "4", QUICK))
+    stage.upload("resnet50")
+    stage.apply(inference_service("lone", "resnet50", between(upper_ms(alone), upper_ms(beside)), slice_classes=[QUICK_CORE]))
+    stage.await_bound("lone")
+    return stage
+
+
+def replica(stage: Stage, name: str, weather: Weather) -> Extender:
+    """A scheduler with leader election and an extender beside it, as two containers of a pod of that name: the scheduler's host name is the pod's."""
+    cluster = stage.cluster
+    lease = {"LEASE_NAME": LEASE, "LEASE_NAMESPACE": SYSTEM_NAMESPACE, "LEASE_POD_NAME": name, "LEASE_CACHE_S": "0.5"}
+    settings = {f"STOWPLAN_EXTENDER_{key}": value for key, value in lease.items()}
+    extender = components.extender(cluster, stage.predictor_port, "stowplan-scheduler", weather.url, name=f"extender-{name}", more=settings)
+    extender.start()
+    configuration = parts.scheduler_configuration("stowplan", cluster.kubeconfig("system:kube-scheduler"), f"http://127.0.0.1:{extender.port}")
+    configuration["leaderElection"] = {"leaderElect": True, "resourceName": LEASE, "resourceNamespace": SYSTEM_NAMESPACE, **TIMES}
+    file = cluster.run_dir / f"scheduler-{name}.json"
+    file.write_text(json.dumps(configuration))
+    start = f"hostname {name} && exec {cluster.binaries.path('kube-scheduler')} --config={file} --secure-port=0 -v=2"
+    cluster.start(f"scheduler-{name}", ["unshare", "--uts", "sh", "-c", start])
+    return extender
+
+
+def leader(cluster: Cluster) -> str:
+    """The pod that the Lease names."""
+    found = cluster.kubectl("get", "lease", LEASE, "-n", SYSTEM_NAMESPACE, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
+    return found.rpartition("_")[0]
+
+
+@contextmanager
+def two_replicas(stage: Stage, weather: Weather) -> Iterator[dict[str, Extender]]:
+    """Two schedulers with their extenders in place of the one of the other tests; `pod-a` leads."""
+    cluster = stage.cluster
+    rights = [
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "leases", "namespace": SYSTEM_NAMESPACE},
+         "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]},
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "leases", "namespace": SYSTEM_NAMESPACE},
+         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leases"},
+         "subjects": [{"kind": "User", "name": "system:kube-scheduler"}]},
+    ]  # fmt: skip
+    apply(cluster, *rights)
+    cluster.kubectl("delete", "lease", LEASE, "-n", SYSTEM_NAMESPACE, "--ignore-not-found")
+    command = Path(f"/proc/{cluster.processes['kube-scheduler-stowplan']}/cmdline").read_bytes().decode().split("\0")[:-1]
+    cluster.stop("kube-scheduler-stowplan", kill=True)
+    found: dict[str, Extender] = {}
+    try:
+        for name in ("pod-a", "pod-b"):
+            found[name] = replica(stage, name, weather)
+            wait_until(lambda: leader(cluster) == "pod-a", 20, "pod-a leads")
+        yield found
+    finally:
+        for name in found:
+            cluster.stop(f"scheduler-{name}", kill=True)
+            cluster.stop(f"extender-{name}", kill=True)
+        cluster.start("kube-scheduler-stowplan", command)
+
+
+def test_a_leader_lost_between_filter_and_bind_binds_nothing(served: Stage, weather: Weather) -> None:
+    """The first replica has filtered, and its scheduler is gone before it binds: a bind that still reaches its extender is refused, for the Lease names the
+    other. That one places the pod, after the moment it waits for the former leader's last requests.
+    """
+    with two_replicas(served, weather) as extenders:
+        served.add_nodes(node("second", "4", QUICK))
+        wait_until(lambda: extenders["pod-a"].metric("stowplan_extender_leading") == 1, 20, "pod-a knows that it leads")
+        assert extenders["pod-b"].metric("stowplan_extender_leading") == 0
+        served.cluster.stop("scheduler-pod-a", kill=True)
+        served.apply(by_hand("one-more", "lone"))
+        pod = next(pod for pod in served.pods() if pod["metadata"]["name"] == "one-more")
+        body = {"PodName": "one-more", "PodNamespace": served.namespace, "PodUID": pod["metadata"]["uid"], "Node": "second"}
+        late = ask(extenders["pod-b"].port, "bind", body)
+        assert "names pod-a" in late["Error"] or "names nobody" in late["Error"]
+        wait_until(lambda: leader(served.cluster) == "pod-b", 30, "pod-b leads")
+        refused = ask(extenders["pod-a"].port, "bind", body)
+        assert "names pod-b" in refused["Error"], "whoever lost the Lease binds nothing any more"
+        assert await_node(served, "one-more") == "second"
+        await_named(extenders["pod-a"], "no longer leading", "stowplan_extender_refusals_total", verb="bind", cause="NotLeading")
+        await_named(extenders["pod-b"], "leading", "stowplan_extender_leading")
+        served.apply(by_hand("too-many", "lone"))
+        served.await_refusal("lone", CROWDED)
+
+
+def test_an_extender_that_hangs_gives_up_the_lease_with_its_scheduler(served: Stage, weather: Weather) -> None:
+    """The leader's extender takes connections and answers nothing. Its health is its scheduler's liveness: once that is restarted, the other replica leads
+    and binds. What the hanging one does when it wakes up harms nobody.
+    """
+    with two_replicas(served, weather) as extenders:
+        served.add_nodes(node("second", "4", QUICK))
+        with stopped(served.cluster, "extender-pod-a"):
+            served.apply(by_hand("one-more", "lone"))
+            wait_until(lambda: not answers(f"http://127.0.0.1:{extenders['pod-a'].health_port}/healthz"), 10, "the probe fails")
+            # What the kubelet does with a container whose liveness probe fails (charts/stowplan/templates/scheduler.yaml).
+            served.cluster.stop("scheduler-pod-a", kill=True)
+            assert await_node(served, "one-more") == "second"
+            assert leader(served.cluster) == "pod-b"
+        body = {"PodName": "one-more", "PodNamespace": served.namespace, "PodUID": "", "Node": "only"}
+        assert ask(extenders["pod-a"].port, "bind", body)["Error"]
+        await_named(extenders["pod-b"], "leading", "stowplan_extender_bindings_total", outcome="ok")
+        assert node_of(served, "one-more") == "second"
+
+
+def test_a_strangers_pod_that_takes_the_place_in_between_is_noticed(served: Stage) -> None:
+    """Between filter and bind another scheduler puts a pod on the node that leaves no core: the binding is refused, and the pod goes elsewhere."""
+    served.add_nodes(node("second", "2", QUICK))
+    with served.wiretap.holding("bind", served.namespace) as gate:
+        served.apply(by_hand("one-more", "lone"))
+        wait_until(lambda: [call for call in served.wiretap.about(served.namespace, "filter") if call.pod.endswith("/one-more")], 20, "a filter")
+        served.apply(plain_pod("stranger", "1500m", nodeName="second"))
+        wait_until(lambda: served.extender.metric("stowplan_extender_view_events_total", resource="pods", type="ADDED") > 0, 5, "an event")
+        time.sleep(0.2)  # the event of the stranger's pod has to cross the watch; nothing tells when
+        gate.set()
+    served.add_nodes(node("third", "2", QUICK))
+    assert await_node(served, "one-more") == "third"
+    bindings = [call for call in served.wiretap.about(served.namespace, "bind") if call.pod.endswith("/one-more")]
+    assert "node second can no longer take the pod" in bindings[0].answer["Error"]
+    await_named(served.extender, "can no longer take the pod", "stowplan_extender_refusals_total", verb="bind", cause="PlaceLost")
+
+
+def test_a_clock_that_jumps_moves_nothing(served: Stage, tmp_path: Path) -> None:
+    """The extender's wall clock jumps an hour ahead, then a day back: it stays ready, promises and views keep their age, and pods are bound."""
+    served.add_nodes(node("second", "4", QUICK), node("third", "4", QUICK))
+    served.extender.kill()
+    moved = components.replace(served.extender, environment={**served.extender.environment, "PYTHONPATH": shiftable_clock(tmp_path)})
+    moved.start()
+    try:
+        (tmp_path / "jump").write_text("3600")
+        served.apply(by_hand("ahead", "lone"))
+        assert await_node(served, "ahead")
+        (tmp_path / "jump").write_text("-86400")
+        assert answers(f"http://127.0.0.1:{moved.health_port}/readyz")
+        served.apply(by_hand("back", "lone"))
+        assert {node_of(served, "ahead"), await_node(served, "back")} == {"second", "third"}
+        served.apply(by_hand("too-many", "lone"))
+        served.await_refusal("lone", CROWDED)
+        assert moved.metric("stowplan_extender_view_staleness_seconds") == 0
+    finally:
+        moved.kill()
+        served.extender.start()
+
+
+def test_sigterm_under_load_fails_no_request(served: Stage) -> None:
+    """Eight clients filter without a pause while the extender is told to end: every request that it took is answered whole, and it ends with status 0."""
+    pod = next(pod for pod in served.pods("lone"))
+    body = json.dumps({"Pod": pod, "Nodes": None, "NodeNames": ["only"]}).encode()
+    stop, answered, failed = threading.Event(), [0] * 8, list[str]()
+
+    def load(index: int) -> None:
+        while not stop.is_set():
+            connection = HTTPConnection("127.0.0.1", served.extender.port, timeout=10)
+            try:
+                connection.connect()
+            except OSError:
+                return  # nobody listens any more: nothing was asked
+            try:
+                for _ in range(20):
+                    connection.request("POST", "/filter", body, {"Content-Type": "application/json"})
+                    response = connection.getresponse()
+                    if response.status != 200 or json.loads(response.read())["Error"]:
+                        failed.append(f"status {response.status}")
+                    answered[index] += 1
+                    if response.getheader("Connection", "").lower() == "close":
+                        break
+            except (OSError, HTTPException, ValueError) as error:
+                failed.append(f"{type(error).__name__}: {error}")
+            finally:
+                connection.close()
+
+    process = served.cluster._popen["extender"]
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(load, index) for index in range(8)]
+        wait_until(lambda: min(answered) > 20, 20, "load")
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(20)
+        stop.set()
+        for future in running:
+            future.result()
+    served.extender.kill()
+    served.extender.start()
+    assert status == 0
+    assert failed == []
+    assert served.extender.logged('"stopping"')
+
+
+@pytest.mark.parametrize("how", ["relabelled", "removed"])
+def test_a_node_relabelled_or_removed_under_its_residents(served: Stage, how: str) -> None:
+    """The node's device is another all at once, or the node is gone: nobody new is put there, the others go on, and as before once it is as before."""
+    served.add_nodes(node("second", "4", QUICK))
+    if how == "relabelled":
+        served.cluster.kubectl("label", "node", "only", f"{keys.DEVICE_LABEL}=nobody-knows", "--overwrite")
+    else:
+        served.cluster.kubectl("delete", "node", "only")
+    served.apply(by_hand("one-more", "lone"))
+    assert await_node(served, "one-more") == "second"
+    served.apply(by_hand("waiting", "lone", nodeSelector={"kubernetes.io/hostname": "only"}))
+    if how == "relabelled":
+        served.await_refusal("lone", "offers no slice")
+        before = served.extender.metric("stowplan_extender_nodes_judged_total", verdict="SliceNotOffered")
+        assert before > 0
+    apply(served.cluster, node("only", "4", QUICK))
+    served.await_refusal("lone", CROWDED)
+    assert node_of(served, "waiting") == ""
+
+
+def test_a_restarted_scheduler_takes_up_where_it_was(served: Stage) -> None:
+    """The scheduler is killed while its pod waits for a place and started again: a place that appears is taken, once."""
+    served.apply(by_hand("one-more", "lone"))
+    served.await_refusal("lone", CROWDED)
+    again(served.cluster, "kube-scheduler-stowplan")
+    served.add_nodes(node("second", "4", QUICK))
+    assert await_node(served, "one-more") == "second"
+
+
+def ask(port: int, verb: str, body: dict[str, object]) -> dict[str, str]:
+    """What an extender answers."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{verb}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        found: dict[str, str] = json.loads(response.read())
+        return found
