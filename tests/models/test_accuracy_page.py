@@ -1,5 +1,6 @@
 """The accuracy page says what the committed predictions say, and refuses those that were made from something else. All numbers here are made up."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from stowplan_predictor.training.data import datasets
 from stowplan_predictor.training.data.rows import NetworkRow
 from stowplan_predictor.training.data.samples import samples
 from stowplan_predictor.training.judgements.parts import FusionJudgement, KernelJudgement, judgements_path, read_judgements, write_judgements
+from stowplan_predictor.training.judgements.predictions import data_digest
 from stowplan_predictor.training.pages import evaluations, rankings
 from stowplan_predictor.training.pages.bars import Aim, Shares, bar_table
 from stowplan_predictor.training.pages.evaluations import Evaluation
-from stowplan_predictor.training.pages.sources import dataset_folder
+from stowplan_predictor.training.pages.sources import CALIBRATION, dataset_folder
 from stowplan_predictor.training.pages.truths import truths
 from support import made_up_datasets as made_up
 from support.synthetic_bundles import DEVICE
@@ -152,6 +154,26 @@ def test_the_served_system_may_leave_nobody_out(tmp_path: Path) -> None:
 
     assert (score.cases, score.refused) == (23, 1)
     assert score.within_10_percent == pytest.approx(100 * 23 / 24, abs=0.1)
+
+
+def test_what_a_calibration_is_worth_is_told_with_what_stood_in_for_a_machine(judged: tuple[Path, Path], tmp_path: Path) -> None:
+    """Figures before and after, and on which slice; of other data they are refused."""
+    folder, bundle = made_up.write_dataset(tmp_path), judged[1]
+    made_up.keep_predictions(folder, made_up.predicted(folder, "stowplan", 0.06))
+    before = {"cases": 10, "mape_percent": 52.1, "median_ape_percent": 52.1, "within_10_percent": 0.0}
+    after = {"cases": 10, "mape_percent": 3.4, "median_ape_percent": 3.4, "within_10_percent": 100.0}
+    told = {"system": "boosted", "learned_from": "cpu:1", "calibrated_for": "cpu:2", "folds": 5, "anchors": 20, "before": before, "after": after}
+    data = data_digest(folder, folder.parent / "splits.json")
+    (folder / CALIBRATION).parent.mkdir(exist_ok=True)
+    (folder / CALIBRATION).write_text(json.dumps({**told, "data": data}))
+    page = evaluations.evaluate(folder, bundle).page
+
+    assert cells(page, "cpu:2, before the calibration")[1:] == ["10", "52.1 %", "52.1 %", "0 %"]
+    assert cells(page, "cpu:2, after the calibration")[4] == "100 %"
+    assert "No second machine was measured" in page
+    (folder / CALIBRATION).write_text(json.dumps({**told, "data": "sha256:other"}))
+    with pytest.raises(DatasetRefused, match="other data"):
+        evaluations.evaluate(folder, bundle)
 
 
 def test_stale_judgements_are_refused(judged: tuple[Path, Path], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="needs the training extra")
+# Imports it without the warnings of what torch is about to give up.
+pytest.importorskip("torch_geometric", reason="needs the training extra")
 
 from stowplan_fleet.slices import DeviceName, parse_slice
 from stowplan_predictor.bundles.loading import Bundle, load_bundle
@@ -18,7 +19,7 @@ from stowplan_predictor.kernels.latencies import isolated
 from stowplan_predictor.kernels.resources import slice_resources
 from stowplan_predictor.kernels.summaries import heavy
 from stowplan_predictor.kernels.workloads import Workloads, workloads
-from stowplan_predictor.training.calibration import anchor_kernels, calibrations
+from stowplan_predictor.training.calibration import anchor_kernels, calibrations, checks
 from stowplan_predictor.training.calibration.calibrations import Calibration, Reading
 from support.synthetic_bundles import DEVICE, write_synthetic_bundle
 
@@ -123,3 +124,12 @@ def test_there_are_twenty_anchors_and_each_is_a_kernel_or_two() -> None:
         assert drawn.parameters < 4_000_000
         assert loading.load_graph(drawn.network(), {}).digest == loading.load_graph(drawn.structure(), {}).digest
         assert len(work_of(name).types) <= 2
+
+
+def test_what_all_folds_say_is_told_together() -> None:
+    """Errors before and after, over every network of every fold."""
+    found = checks.document([checks.FoldCheck(number, 20 - number, (0.5, -0.5), (0.05, -0.02)) for number in range(5)], "sha256:data")
+
+    assert (found["folds"], found["anchors"], found["data"]) == (5, 20, "sha256:data")
+    assert found["before"] == {"cases": 10, "median_ape_percent": 52.11, "mape_percent": 52.11, "within_10_percent": 0.0}
+    assert found["after"]["within_10_percent"] == 100.0
