@@ -1,15 +1,14 @@
-"""Credentials for the API server: a kubeconfig, or the service account of the pod we run in.
+"""The connection to the API server with the credentials that a kubeconfig or the pod's service account gives.
 
-Reading them (client certificates, token files, exec plug-ins, their renewal) is the official client's work; its requests and watches are not
-used, because its watch reads lines of at most 64 KiB and keeps no store (`kubernetes.aio.watch`).
+The official client's requests and watches are not used, because its watch reads lines of at most 64 KiB and keeps no store (`kubernetes.aio.watch`).
 """
 
 import ssl
 from collections.abc import Mapping
 
-from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config.config_exception import ConfigException
+from stowplan_fleet import kubeconfigs
+from stowplan_fleet.errors import CredentialsRefused
 
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.errors import ConfigurationRefused
@@ -22,22 +21,20 @@ async def connect(settings: ApiSettings) -> ApiConnection:
     Raises:
         ConfigurationRefused: no usable credentials; says which file or variable is missing.
     """
-    configuration = Configuration()
     try:
-        if settings.kubeconfig:
-            await config.load_kube_config(settings.kubeconfig, settings.context or None, configuration, persist_config=False)
-        else:
-            config.load_incluster_config(configuration)
-        tls = _tls(configuration) if str(configuration.host).startswith("https://") else None
-    except (ConfigException, OSError, ssl.SSLError, ValueError) as error:
-        where = f"kubeconfig {settings.kubeconfig}" if settings.kubeconfig else "the pod's service account (or set api.kubeconfig)"
-        raise ConfigurationRefused(f"no credentials for the API server from {where}: {error}") from error
+        found = await kubeconfigs.read(settings.kubeconfig, settings.context)
+    except CredentialsRefused as error:
+        raise ConfigurationRefused(str(error)) from error
+    try:
+        tls = _tls(found) if str(found.host).startswith("https://") else None
+    except (OSError, ValueError) as error:
+        raise ConfigurationRefused(str(kubeconfigs.refusal(settings.kubeconfig, error))) from error
 
     async def headers() -> Mapping[str, str]:
-        found = (await configuration.auth_settings()).get("BearerToken")
-        return {"Authorization": str(found["value"])} if found and found["value"] else {}
+        token = await kubeconfigs.bearer(found)
+        return {"Authorization": token} if token else {}
 
-    return ApiConnection(str(configuration.host), tls, headers)
+    return ApiConnection(str(found.host), tls, headers)
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:

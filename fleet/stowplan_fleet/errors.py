@@ -10,6 +10,7 @@
     - GraphRefused        a model file is broken, or holds what nobody can judge
     - MessageRefused      a message of the contract holds what this version cannot read
     - SettingsRefused     a settings file or variable has an unknown name or a value of the wrong type
+    - CredentialsRefused  no usable credentials for an API server
   x PredictorUnavailable  retryable: nobody answered, or not in time
     - PredictorBusy       retryable: more is asked than it works off
 """
@@ -53,6 +54,10 @@ class MessageRefused(ValueRefused):
 
 class SettingsRefused(ValueRefused):
     """A settings file or an environment variable has an unknown name or a value of the wrong type."""
+
+
+class CredentialsRefused(ValueRefused):
+    """No usable credentials for an API server: which file or variable is missing."""
 
 
 class PredictorUnavailable(FleetError):

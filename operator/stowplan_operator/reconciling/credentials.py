@@ -1,7 +1,4 @@
-"""Credentials for the API server: a kubeconfig, or the service account of the pod we run in.
-
-Reading them (client certificates, token files, exec plug-ins) is the official client's work; kopf and our own client use the same result.
-"""
+"""Credentials for the API server as kopf and our own client take them; reading them is `stowplan_fleet.kubeconfigs`'s work."""
 
 import asyncio
 import base64
@@ -10,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import kopf
-from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config.config_exception import ConfigException
+from stowplan_fleet import kubeconfigs
+from stowplan_fleet.errors import CredentialsRefused
 
 from stowplan_operator.errors import StartRefused
 from stowplan_operator.settings import ApiSettings
@@ -27,17 +24,13 @@ async def connect(settings: ApiSettings) -> kopf.ConnectionInfo:
     Raises:
         StartRefused: none that can be used; says which file or variable is missing.
     """
-    found = Configuration()
     try:
-        if settings.kubeconfig:
-            await config.load_kube_config(settings.kubeconfig, settings.context or None, found, persist_config=False)
-        else:
-            config.load_incluster_config(found)
-        bearer = (await found.auth_settings()).get("BearerToken")
-        return await asyncio.to_thread(_info, found, str(bearer["value"]) if bearer and bearer["value"] else None)
-    except (ConfigException, OSError, ValueError) as error:
-        where = f"kubeconfig {settings.kubeconfig}" if settings.kubeconfig else "the pod's service account (or set api.kubeconfig)"
-        raise StartRefused(f"no credentials for the API server from {where}: {error}") from error
+        found = await kubeconfigs.read(settings.kubeconfig, settings.context)
+        return await asyncio.to_thread(_info, found, await kubeconfigs.bearer(found))
+    except CredentialsRefused as error:
+        raise StartRefused(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise StartRefused(str(kubeconfigs.refusal(settings.kubeconfig, error))) from error
 
 
 def _info(found: Configuration, authorization: str | None) -> kopf.ConnectionInfo:
