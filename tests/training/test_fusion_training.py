@@ -1,6 +1,7 @@
 """Learned fusion: what is trained is what is served, and judgement is honest about families."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from stowplan_predictor.graphs.opgraphs import OpGraph
 from stowplan_predictor.training.data.folds import LIGHT_FOLD
 from stowplan_predictor.training.fusion import fits as fusion_fits
 from stowplan_predictor.training.fusion.fits import FittedFusion, fit
-from stowplan_predictor.training.fusion.judgements import fold_of, judged, learners, unlearned
+from stowplan_predictor.training.fusion.judgements import Outcome, Unit, fold_of, judged, learners, unlearned
 from stowplan_predictor.training.fusion.models import EdgeClassifier, to_onnx
 from stowplan_predictor.training.fusion.samples import FusionSample, block_samples, distinct
+from stowplan_predictor.training.harness.units import Units
+from stowplan_predictor.training.rivals import fusions
 
 TYPES = ("Add", "Conv", "Relu")
 
@@ -130,3 +133,15 @@ def test_rules_hold_on_random_networks_as_the_runtime_of_this_machine_fuses_them
     assert edges > 100
     assert wrong / edges < 0.03
     assert len(distinct([*blocks, *blocks])) == len(distinct(blocks))
+
+
+@pytest.mark.train
+def test_a_finished_unit_is_found_again(blocks: list[FusionSample], tmp_path: Path) -> None:
+    """What one run judged the next one reads, curves and all; after a change of data or code it is fitted anew."""
+    outcome = Outcome(Unit(tables.GAT_LSTM, 2), tuple(unlearned(blocks[:2], dict.fromkeys({block.family for block in blocks}, 2))), {"loss": [0.5, 0.25]}, 12.5)
+    kept = fusions.Kept(Units(tmp_path), fusions.key_of("sha256:one"))
+    kept.keep(outcome)
+
+    assert kept.read(outcome.unit) == outcome
+    assert kept.read(Unit(tables.GAT_MLP, 2)) is None
+    assert fusions.Kept(Units(tmp_path), fusions.key_of("sha256:two")).read(outcome.unit) is None
