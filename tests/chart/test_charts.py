@@ -57,7 +57,7 @@ def system(apiserver: Cluster) -> Iterator[Cluster]:
 
 SWITCHES = [
     (),
-    ("scheduler.replicas=1",),
+    ("scheduler.replicas=1", "scheduler.extender.recording.decisions=500"),
     ("crds.enabled=false", "rbac.aggregate=false"),
     ("operator.models.httpsHosts[0]=models.example.com:8443", "operator.models.s3Buckets[0]=models", "operator.serviceAccountAnnotations.role=arn"),
     ("networkPolicy.enabled=false", "podDisruptionBudget.enabled=false"),
@@ -65,6 +65,8 @@ SWITCHES = [
     ("networkPolicy.apiServer.cidrs[0]=10.0.0.1/32", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"),
     ("scheduler.priorityClassName=", "predictor.nodeSelector.disk=fast", "operator.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution=null"),
     ("monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.labels.release=prom", "monitoring.alerts.enabled=true"),
+    ("monitoring.dashboards.enabled=true", "monitoring.recordings.enabled=true", "monitoring.runbooks=https://runbooks.example.com/stowplan"),
+    ("operator.prices.epyc-9b14/cpu:1=0.05", "operator.prices.NVIDIA-A100-SXM4-80GB=1000000"),
 ]
 
 
@@ -81,8 +83,20 @@ def test_the_api_server_takes_everything(system: Cluster, switches: tuple[str, .
     assert len(said.splitlines()) == len(items)
 
 
-@pytest.mark.parametrize("values", ["bogus=1", "scheduler.replicas=0", "logLevel=loud", "crds.enabled=maybe", "images.operator.digest=x",
-                                    "networkPolicy.apiServer.cidrs[0]=anywhere", "monitoring.serviceMonitor.interval=often"])  # fmt: skip
+MEANINGLESS = [
+    "bogus=1",
+    "scheduler.replicas=0",
+    "logLevel=loud",
+    "crds.enabled=maybe",
+    "images.operator.digest=x",
+    "networkPolicy.apiServer.cidrs[0]=anywhere",
+    "monitoring.serviceMonitor.interval=often",
+    "monitoring.dashboards.enabled=1",
+    "operator.prices.x=dear",
+]
+
+
+@pytest.mark.parametrize("values", MEANINGLESS)
 def test_values_that_mean_nothing_are_refused(controlplane_binaries: Binaries, values: str) -> None:
     """A misspelt or impossible value stops the installation instead of being ignored."""
     run = helm(controlplane_binaries, "template", "stowplan", str(CHART), "--set", values)
@@ -138,7 +152,7 @@ def test_every_variable_is_a_setting(controlplane_binaries: Binaries) -> None:
     """The environment that the chart gives each process is one that the process accepts; a renamed setting fails here and not in a cluster."""
     kinds: dict[str, type[Any]] = {"predictor": PredictorSettings, "operator": OperatorSettings, "extender": ExtenderSettings}
     seen = set()
-    for item in rendered(controlplane_binaries):
+    for item in rendered(controlplane_binaries, "--set", "scheduler.extender.recording.decisions=500"):
         if item["kind"] != "Deployment":
             continue
         for container in item["spec"]["template"]["spec"]["containers"]:
@@ -186,7 +200,7 @@ def test_alerts_ask_for_metrics_that_exist(controlplane_binaries: Binaries) -> N
     asked = {name for text in [runbooks, *(rule["expr"] for rule in rules)] for name in re.findall(r"stowplan_[a-z_]+", text)}
     assert asked <= told
     for rule in rules:
-        path, _, section = rule["annotations"]["runbook"].partition("#")
+        path, _, section = rule["annotations"]["runbook_url"].partition("#")
         assert path == "docs/runbooks.md"
         assert f"\n## {section}\n" in runbooks
     monitored = {endpoint["port"] for endpoint in the(items, "ServiceMonitor", "stowplan")["spec"]["endpoints"]}

@@ -2,12 +2,16 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from stowplan_operator.reconciling.gauges import ClusterGauges
+
 
 class Metrics:
-    """What the operator counts. Labels are bounded: outcomes and kinds, never names of objects."""
+    """What the operator counts. Labels are bounded: outcomes and kinds; of `gauges` alone also names of services."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.cluster = ClusterGauges()
+        self.registry.register(self.cluster)
         self.reconciliations = Counter("stowplan_operator_reconciliations", "Looks at a service, by outcome.", ["outcome"], registry=self.registry)
         self.reconcile_seconds = Histogram(
             "stowplan_operator_reconcile_seconds",

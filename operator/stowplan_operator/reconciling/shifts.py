@@ -84,6 +84,7 @@ class Shifts:
                 watches.views = views
                 reconcilers.append(Reconciler(views, api, self._predictor, settings=settings, now=Clock(metrics.clock_jumps).now, metrics=metrics))
                 tasks.append(asyncio.create_task(Sweeper(views, api, metrics, add=queue.add, every_s=settings.api.sweep_s).run()))
+                metrics.cluster.views = views
                 metrics.services.set_function(lambda: len(views.services()))
                 metrics.waiting.set_function(lambda: len(queue))
 
