@@ -67,9 +67,27 @@ drift: .venv/.installed-dev ## Fail where a committed generated file is not what
 controlplane: ## Build etcd, kube-apiserver, controller-manager, scheduler, kubectl, kwok and helm into a cache
 	@$(PYTHON) tools/controlplane.py build
 
+.PHONY: images
+images: .venv/.installed-cli ## Build the container images: by docker, podman or buildah where one works, else by ourselves into build/images
+	@$(BIN)/python tools/containers.py build
+
+.PHONY: cluster
+cluster: .venv/.installed-cli ## A real node on this machine with the chart and a model server on it (root; `make cluster-down` ends it)
+	@$(BIN)/python tools/realnode.py up
+
+.PHONY: cluster-down
+cluster-down: ## End the real node and remove everything of it
+	@$(PYTHON) tools/realnode.py down
+
 .PHONY: bench
 bench: .venv/.installed-dev ## Benchmarks: five runs each, median and spread (the machine should do nothing else)
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+FUZZ_COUNT ?= 100000
+
+.PHONY: fuzz
+fuzz: .venv/.installed-dev ## Fuzz requests, objects and model files: FUZZ_COUNT inputs of each, guided by coverage where atheris is installed
+	@$(BIN)/python tools/fuzz.py --count $(FUZZ_COUNT)
 
 .PHONY: dataset
 dataset: .venv/.installed-dev ## Measure this machine: resumable; nothing else may run beside it
