@@ -103,7 +103,7 @@ def ensure() -> Binaries:
     binaries = cached()
     if binaries.complete:
         return binaries
-    with _one_builder(binaries.folder):
+    with one_builder(binaries.folder):
         if not binaries.complete:  # someone else may have built while we waited
             _build(find_go() or toolchains.fetch(binaries.folder.parent), binaries.folder)
     return binaries
@@ -137,7 +137,8 @@ def _build(go: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _one_builder(target: Path) -> Iterator[None]:
+def one_builder(target: Path) -> Iterator[None]:
+    """Lets one process at a time make what will lie there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f"{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

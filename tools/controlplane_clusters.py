@@ -63,7 +63,7 @@ class Cluster:
     url: str = ""
     outlive: bool = False
     """True where the processes shall outlive the one that started them."""
-    tokens: Mapping[str, str] = field(default_factory=lambda: {user: f"token-of-{user.replace(':', '-')}" for user in USERS})
+    tokens: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, int] = field(default_factory=dict)
     """Process groups by name, in the order they were started."""
     _popen: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)

@@ -4,7 +4,9 @@ The flags are those that make a real control plane small and quick to start on o
 """
 
 import json
+import secrets
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +18,16 @@ from controlplane_errors import StartFailed
 MARKER_RESOURCE: Final = "stowplan.dev/slo"
 
 
-def start_apiserver(cluster: Cluster, users: dict[str, str] | None = None) -> None:
+def start_apiserver(
+    cluster: Cluster, users: dict[str, str] | None = None, *, address: str = "127.0.0.1", flags: Mapping[str, str | Path] | None = None
+) -> None:
     """Starts etcd and the API server, and waits until it is ready.
 
     Args:
         cluster: where to.
         users: further users of the token file, with their groups (comma-separated).
+        address: where it listens, and is reached.
+        flags: further flags of the API server, or other values of those set here, without their dashes.
 
     Raises:
         StartFailed: one of them ended, or was not ready in time.
@@ -43,30 +49,28 @@ def start_apiserver(cluster: Cluster, users: dict[str, str] | None = None) -> No
         ],
     )
     everyone = {**USERS, **(users or {})}
-    cluster.tokens = {user: f"token-of-{user.replace(':', '-')}" for user in everyone}
+    cluster.tokens = {user: secrets.token_hex(16) for user in everyone}
     rows = [f'{cluster.tokens[user]},{user},{user},"{groups}"' for user, groups in everyone.items()]
     (run_dir / "tokens.csv").write_text("\n".join(rows) + "\n")
     key = service_account_key(binaries, run_dir)
-    cluster.url = f"https://127.0.0.1:{api_port}"
-    cluster.start(
-        "kube-apiserver",
-        [
-            binaries.path("kube-apiserver"),
-            f"--etcd-servers={etcd}",
-            "--bind-address=127.0.0.1",
-            f"--secure-port={api_port}",
-            f"--cert-dir={run_dir / 'certs'}",
-            "--service-cluster-ip-range=10.0.0.0/16",
-            f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--token-auth-file={run_dir / 'tokens.csv'}",
-            "--authorization-mode=RBAC",
-            "--allow-privileged=true",
-            "--endpoint-reconciler-type=none",  # 127.0.0.1 may not be an endpoint of the service `kubernetes`
-            "--enable-priority-and-fairness=false",  # on two busy cores it makes clients wait for each other
-        ],
-    )
+    cluster.url = f"https://{address}:{api_port}"
+    everything: dict[str, str | Path] = {
+        "etcd-servers": etcd,
+        "bind-address": address,
+        "secure-port": str(api_port),
+        "cert-dir": run_dir / "certs",
+        "service-cluster-ip-range": "10.0.0.0/16",
+        "service-account-key-file": key,
+        "service-account-signing-key-file": key,
+        "service-account-issuer": "https://kubernetes.default.svc",
+        "token-auth-file": run_dir / "tokens.csv",
+        "authorization-mode": "RBAC",
+        "allow-privileged": "true",
+        "endpoint-reconciler-type": "none",  # 127.0.0.1 may not be an endpoint of the service `kubernetes`
+        "enable-priority-and-fairness": "false",  # on two busy cores it makes clients wait for each other
+        **(flags or {}),
+    }
+    cluster.start("kube-apiserver", [binaries.path("kube-apiserver"), *(f"--{name}={value}" for name, value in everything.items())])
     for user, token in cluster.tokens.items():
         cluster.write_kubeconfig(user, token)
     cluster.await_ready("kube-apiserver", lambda: cluster.answers("/readyz"))

@@ -1,0 +1,3 @@
+module stowplan.dev/pause
+
+go 1.26.0
