@@ -16,7 +16,7 @@ from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
 
 from stowplan_fleet import codecs
-from stowplan_fleet.answers import Answer
+from stowplan_fleet.answers import Answer, UnknownReason
 from stowplan_fleet.devices import Device
 from stowplan_fleet.errors import GraphRefused, MessageRefused, PredictorBusy, PredictorUnavailable
 from stowplan_fleet.predictors import GraphSummary
@@ -131,6 +131,18 @@ class GrpcPredictor:
         if len(answers) != len(questions):
             raise PredictorUnavailable(f"the predictor gave {len(answers)} answers to {len(questions)} questions")
         return answers
+
+    async def anywhere_forgotten(self, question: Question, devices: Mapping[DeviceName, Device], runtime: str) -> bool:
+        """Whether a target that answers does not know a graph of the question."""
+        request = codecs.request_to_message((question,), devices, runtime)
+        calls = (self._ask("Predict", request, (target, target)) for target in self._targets)
+        results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+        for target, result in zip(self._targets, results, strict=True):
+            if isinstance(result, BaseException):
+                logger.debug("predictor not reached; nothing is known of its graphs", extra={"target": target, "error": str(result)})
+            elif any(answer.unknown_reason is UnknownReason.GRAPH_NOT_FOUND for answer in codecs.answers_from_message(result)):
+                return True
+        return False
 
     async def describe(self, runtime: str = "") -> BundleDescription:
         """Says which bundle answers.

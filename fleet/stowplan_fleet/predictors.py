@@ -43,3 +43,10 @@ class Predictor(Protocol):
         Raises:
             PredictorUnavailable: nobody answered.
         """
+
+
+class Predictors(Predictor, Protocol):
+    """Several of them behind one front; each remembers graphs for itself."""
+
+    async def anywhere_forgotten(self, question: Question, devices: Mapping[DeviceName, Device], runtime: str) -> bool:
+        """Whether one that answers does not know a graph of the question: it was started anew, or has come since. Who does not answer says nothing."""

@@ -11,11 +11,11 @@ from typing import Final
 import kopf
 from stowplan_fleet import logs
 from stowplan_fleet import settings as settings_
-from stowplan_fleet.clients import GrpcPredictor
 from stowplan_fleet.errors import SettingsRefused
 
 from stowplan_operator.errors import StartRefused
 from stowplan_operator.reconciling import credentials, frameworks, healths
+from stowplan_operator.reconciling.endpoints import Endpoints
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.shifts import Shifts
 from stowplan_operator.settings import OperatorSettings
@@ -46,7 +46,7 @@ async def run(settings: OperatorSettings) -> None:
     await connect()  # says at once, and plainly, what is missing
     metrics = Metrics()
     frameworks.hear(metrics.watch_troubles, settings.watch_log_level)
-    async with GrpcPredictor(settings.predictor.targets, settings.predictor.timeout_s) as predictor:
+    async with Endpoints(settings.predictor.targets, settings.predictor.timeout_s) as predictor:
         shifts = Shifts(settings, predictor, connect, metrics)
         async with healths.serving(settings.serving, metrics.registry, shifts.is_ready):
             await shifts.run(stop)

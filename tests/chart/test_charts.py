@@ -66,6 +66,7 @@ SWITCHES = [
     ("scheduler.priorityClassName=", "predictor.nodeSelector.disk=fast", "operator.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution=null"),
     ("monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.labels.release=prom", "monitoring.alerts.enabled=true"),
     ("monitoring.dashboards.enabled=true", "monitoring.recordings.enabled=true", "monitoring.runbooks=https://runbooks.example.com/stowplan"),
+    ("predictor.replicas=3", "predictor.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution=null"),
     ("operator.prices.epyc-9b14/cpu:1=0.05", "operator.prices.NVIDIA-A100-SXM4-80GB=1000000"),
 ]
 
@@ -216,3 +217,7 @@ def test_one_scheduler_survives_a_drain(controlplane_binaries: Binaries) -> None
     assert the(items, "PodDisruptionBudget", "stowplan-scheduler")["spec"]["minAvailable"] == 1
     single = rendered(controlplane_binaries, "--set", "scheduler.replicas=1")
     assert not [item for item in single if item["kind"] == "PodDisruptionBudget"]
+    several = rendered(controlplane_binaries, "--set", "predictor.replicas=2")
+    assert the(several, "Deployment", "stowplan-predictor")["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+    assert the(several, "PodDisruptionBudget", "stowplan-predictor")["spec"]["minAvailable"] == 1
+    assert the(several, "Service", "stowplan-predictor")["spec"]["clusterIP"] == "None"

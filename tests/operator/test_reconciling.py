@@ -175,6 +175,17 @@ async def test_a_restarted_predictor_gets_its_graph_back() -> None:
     assert scene.conditions()["Placeable"] == ("True", "RungChosen")
 
 
+async def test_another_predictor_that_was_restarted_gets_its_graph_too() -> None:
+    """The predictor that is asked knows the graph, another one behind the same name does not: the model is pushed to all of them within the same look."""
+    scene = Scene()
+    await scene.look()
+    scene.predictor.another_forgot = True
+    assert await scene.look() == 30
+    assert scene.predictor.analyses == 2
+    assert await scene.look() == 30
+    assert scene.predictor.analyses == 2
+
+
 async def test_pods_without_a_place_make_it_climb_and_not_come_back_soon() -> None:
     """After six minutes without a place the next rung is taken; the one left is not tried again for half an hour."""
     scene = Scene()

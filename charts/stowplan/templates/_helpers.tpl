@@ -56,6 +56,20 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
+{{/* Replicas prefer nodes of their own, unless the values say where they go. */}}
+{{- define "stowplan.spread" -}}
+{{- if not .values.affinity }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{ include "stowplan.selector" .context | nindent 14 }}
+{{- end }}
+{{- end }}
+
 {{- define "stowplan.metricsFrom" -}}
 {{- with .Values.networkPolicy.metricsFrom }}
 {{ toYaml . }}

@@ -39,7 +39,8 @@ class ClusterGauges(Collector):
             for name in self.views.services():
                 body = self.views.service(name)
                 if body is not None:
-                    services.add(*name.split("/", 1), body)
+                    namespace, _, service = name.partition("/")
+                    services.add(namespace, service, body)
             slices.add(self.views)
         return [*services.families, *slices.families]
 

@@ -10,7 +10,7 @@ from stowplan_fleet.errors import PredictorUnavailable
 from stowplan_fleet.manifests import nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.nodes import NodeInventory
-from stowplan_fleet.predictors import GraphSummary, Predictor
+from stowplan_fleet.predictors import GraphSummary, Predictors
 from stowplan_fleet.services import Service
 from stowplan_fleet.slices import DeviceName
 
@@ -36,7 +36,7 @@ class Inquiry:
 
 
 async def inquire(
-    manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, *, views: Views, predictor: Predictor, analyses: Analyses, prices: Prices
+    manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, *, views: Views, predictor: Predictors, analyses: Analyses, prices: Prices
 ) -> Inquiry:
     """The ladder of an analysed service; a model that the predictor has forgotten is pushed again, once. `prices`: the administrator's, before the nodes' own.
 
@@ -53,7 +53,7 @@ async def inquire(
     questions = ladders.questions_for(service, found)
     devices = _devices(inventories, described)
     answers = await predictor.predict(questions, devices, service.runtime) if questions else ()
-    if _forgotten(answers):
+    if _forgotten(answers) or (questions and await predictor.anywhere_forgotten(questions[0], devices, service.runtime)):
         summary = await analyses.summary_of(manifest, again=True)
         service = dataclasses.replace(service, graph_digest=summary.graph_digest)
         questions = ladders.questions_for(service, found)

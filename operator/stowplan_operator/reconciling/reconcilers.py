@@ -15,7 +15,7 @@ from stowplan_fleet.errors import MessageRefused, PredictorUnavailable, ValueRef
 from stowplan_fleet.manifests import inferenceservices
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
-from stowplan_fleet.predictors import Predictor
+from stowplan_fleet.predictors import Predictors
 from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.services import Service, ServiceName
 from stowplan_fleet.slices import SliceClass
@@ -64,7 +64,7 @@ class _Look:
 class Reconciler:
     """Brings services to where they shall be, one look at a time."""
 
-    def __init__(self, views: Views, api: Api, predictor: Predictor, *, settings: OperatorSettings, now: Callable[[], Moment], metrics: Metrics) -> None:
+    def __init__(self, views: Views, api: Api, predictor: Predictors, *, settings: OperatorSettings, now: Callable[[], Moment], metrics: Metrics) -> None:
         self._views, self._predictor, self._settings, self._now, self._metrics = views, predictor, settings, now, metrics
         self._analyses = Analyses(views, api, predictor, settings.models)
         self._tenures = Tenures(settings.patience)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import kopf
-from stowplan_fleet.predictors import Predictor
+from stowplan_fleet.predictors import Predictors
 from stowplan_fleet.services import ServiceName
 
 from stowplan_operator.reconciling import frameworks
@@ -34,7 +34,7 @@ Connect = Callable[..., Awaitable[kopf.ConnectionInfo]]
 class Shifts:
     """Works shift after shift."""
 
-    def __init__(self, settings: OperatorSettings, predictor: Predictor, connect: Connect, metrics: Metrics) -> None:
+    def __init__(self, settings: OperatorSettings, predictor: Predictors, connect: Connect, metrics: Metrics) -> None:
         self._settings, self._predictor, self._connect, self._metrics = settings, predictor, connect, metrics
         self._ready = asyncio.Event()
 
