@@ -1,6 +1,7 @@
 """GPUs as they are named on the command line: a product of the catalogue, its slices, and what a table shows of them."""
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from stowplan_cli.exits import Refused
@@ -45,6 +46,8 @@ def check_slices(device: "GpuDevice", parts: "Sequence[Slice]") -> list[str]:
     Raises:
         Refused: it has no such slice; the message names what it has.
     """
+    from stowplan_fleet.errors import ShareRefused
+    from stowplan_fleet.gpus.shares import doubt_of, share_of
     from stowplan_fleet.slices import SliceKind, mps_percent
 
     gpu, notes = _gpu(device), []
@@ -56,6 +59,9 @@ def check_slices(device: "GpuDevice", parts: "Sequence[Slice]") -> list[str]:
         if part.kind is SliceKind.MPS and int(part.profile) not in equal:
             shown = ", ".join(map(str, equal[1:9]))
             notes.append(f"{part}: no node offers it through NVIDIA's device plugin, which shares a GPU in equal parts only ({shown} and less)")
+        with contextlib.suppress(ShareRefused):  # said beside its answer
+            doubt = doubt_of(gpu, part, share_of(device, part).multiprocessors)
+            notes += [f"{part}: {doubt}"] if doubt else []
     return notes
 
 

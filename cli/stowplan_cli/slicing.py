@@ -56,7 +56,7 @@ def _gpu(gpu: "Gpu") -> dict[str, Any]:
 def _slices(gpu: "Gpu") -> "Iterator[dict[str, Any]]":
     from stowplan_fleet.devices import GpuDevice
     from stowplan_fleet.errors import ShareRefused
-    from stowplan_fleet.gpus.shares import share_of
+    from stowplan_fleet.gpus.shares import doubt_of, share_of
     from stowplan_fleet.slices import DeviceName, mps_percent, parse_slice
 
     names = [("full", 1)]
@@ -64,15 +64,17 @@ def _slices(gpu: "Gpu") -> "Iterator[dict[str, Any]]":
     names += [(f"mps-{mps_percent(replicas)}", replicas) for replicas in _REPLICAS]
     names += [(f"time-{replicas}", replicas) for replicas in _REPLICAS]
     for name, most in names:
+        part = parse_slice(name)
         try:
-            share = share_of(GpuDevice(DeviceName(gpu.product)), parse_slice(name))
+            share = share_of(GpuDevice(DeviceName(gpu.product)), part)
         except ShareRefused as error:
             yield {"slice": name, "mostOnOneGpu": most, "unknown": str(error)}
             continue
+        doubt = doubt_of(gpu, part, share.multiprocessors)
         yield {
             "slice": name, "mostOnOneGpu": most, "multiprocessors": share.multiprocessors, "memoryBytes": share.memory_bytes,
             "bandwidthBytesPerSecond": round(share.bandwidth_bytes_per_second), "l2Bytes": share.l2_bytes, "fp32FlopsPerSecond": round(share.flops_per_second),
-            "timeShare": share.time_share, "isolated": share.isolated,
+            "timeShare": share.time_share, "isolated": share.isolated, **({"doubt": doubt} if doubt else {}),
         }  # fmt: skip
 
 
@@ -101,5 +103,5 @@ def _print_slices(console: "Console", document: dict[str, Any]) -> None:
         ])  # fmt: skip
     outputs.print_rows(console, ["slice", "most", "SMs", "memory", "bandwidth", "L2", "time", "bandwidth and L2"], rows)
     for item in document["slices"]:
-        if "unknown" in item:
-            console.print(f"{item['slice']}: {item['unknown']}", markup=False)
+        if said := item.get("unknown") or item.get("doubt"):
+            console.print(f"{item['slice']}: {said}", markup=False)

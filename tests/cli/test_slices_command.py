@@ -26,6 +26,15 @@ def test_without_a_device_the_catalogue_is_listed(run: Run) -> None:
     assert "NVIDIA-L40S" in run("slices").stdout
 
 
+def test_slices_on_which_results_were_reported_wrong_say_so(run: Run) -> None:
+    """A third of an H200 is doubtful (42 multiprocessors), a quarter (32) and MIG instances are not; no other generation is."""
+    listed = {item["slice"]: item for item in run("slices", "--device", "NVIDIA-H200", "-o", "json").json["slices"]}
+
+    assert {name for name, item in listed.items() if "doubt" in item} == {"mps-33", "mps-20", "mps-16", "mps-14"}
+    assert "mps-33: at 42 multiprocessors" in run("slices", "--device", "NVIDIA-H200").stdout
+    assert "doubt" not in run("slices", "--device", "NVIDIA-B200", "-o", "json").stdout
+
+
 def test_an_unknown_gpu_is_refused_by_name(run: Run) -> None:
     """The message says what to do."""
     outcome = run("slices", "--device", "Voodoo2")

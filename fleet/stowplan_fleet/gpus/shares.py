@@ -19,6 +19,10 @@ _MIB: Final = 1 << 20
 _MPS_FEWEST: Final[Mapping[tuple[int, int], int]] = {(7, 5): 2, (9, 0): 8, (10, 0): 8}
 # Nowhere was it larger: at or above this many the floor does not matter, whatever it is.
 _MPS_FEWEST_ANYWHERE: Final = 8
+# Numbers of multiprocessors that an active-thread percentage left on an H200 where half-precision matrix products of cuBLAS 12.6.4.1 and later were silently
+# wrong (one correctness report, measured 2026-10-02; single precision, MIG and B200 were right there; H100 was not tested).
+_DOUBTFUL_ON_HOPPER: Final = (range(18, 29), range(36, 61), range(68, 117))
+_HOPPER: Final = (9, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,16 @@ def mps_multiprocessors(gpu: Gpu, percent: int, total: int | None = None) -> int
             f"{percent} % of {count} multiprocessors is below the least that MPS grants, and that least was never measured on a {gpu.product}; take more"
         )
     return max(fewest or 0, limited)
+
+
+def doubt_of(gpu: Gpu, which: Slice, multiprocessors: int) -> str | None:
+    """Why results on a slice may be wrong, not slow; None where nobody reported such a thing."""
+    if which.kind is SliceKind.MPS and gpu.generation == _HOPPER and any(multiprocessors in doubtful for doubtful in _DOUBTFUL_ON_HOPPER):
+        return (
+            f"at {multiprocessors} multiprocessors under MPS, half-precision results of cuBLAS 12.6.4.1 and later were reported wrong on an H200 "
+            "(one report, 2026-10-02); check outputs before you serve there"
+        )
+    return None
 
 
 def share_of(device: GpuDevice, which: Slice) -> GpuShare:
