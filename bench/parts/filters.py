@@ -194,25 +194,25 @@ def _graph(port: int) -> str:
 
 @contextmanager
 def _api() -> Iterator[tuple[FakeApiServer, asyncio.AbstractEventLoop, str]]:
-    api, loop, urls, ready = FakeApiServer(), asyncio.new_event_loop(), list[str](), threading.Event()
-    ended = asyncio.Event()
+    api, ready, ended = FakeApiServer(), threading.Event(), asyncio.Event()
+    found: list[tuple[asyncio.AbstractEventLoop, str]] = []
 
     async def serve() -> None:
         async with api.serving() as url:
-            urls.append(url)
+            found.append((asyncio.get_running_loop(), url))
             ready.set()
             await ended.wait()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     if not ready.wait(10):
         raise RuntimeError("the API server in memory did not start")
+    loop, url = found[0]
     try:
-        yield api, loop, urls[0]
+        yield api, loop, url
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join(10)
-        loop.close()
 
 
 def _ports(process: "subprocess.Popen[str]") -> tuple[int, str]:
