@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stowplan_predictor.training.cuda.campaigns import Progress
 
 DEVICE: Final = "cuda"
-# The longest slice of work: under nine minutes, the cut-off of a unit under way included.
+# The longest slice of work: under nine minutes, the start of processes and the cut-off of a unit under way included.
 _LONGEST_MINUTES: Final = 8.5
 
 

@@ -30,7 +30,7 @@ def profile(
     runtime: Annotated[str, typer.Option("--runtime", help="onnxruntime-cpu; torch-inductor or torch-eager for a campaign on a GPU.")] = questions.RUNTIME,
     device: Annotated[str, typer.Option("--device", metavar="host|cuda", help="This machine's CPU, or its first NVIDIA GPU.")] = "host",
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Folder that a campaign adds to.", show_default=False)] = None,
-    minutes: Annotated[float, typer.Option("--minutes", help="Longest slice of work of a campaign; run again to go on (exit status 75).")] = 8.5,
+    minutes: Annotated[float, typer.Option("--minutes", help="Longest slice of work of a campaign; run again to go on (exit status 75).")] = 8.0,
     plan: Annotated[bool, typer.Option("--plan", help="Only show what a campaign would measure; needs no GPU.")] = False,
     output: outputs.OutputOption = outputs.Format.TABLE,
 ) -> None:

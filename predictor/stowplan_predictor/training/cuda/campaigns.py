@@ -26,7 +26,7 @@ from stowplan_predictor.training.cuda.tables import GpuDataset, Outcome
 from stowplan_predictor.training.cuda.units import Start
 
 # A slice of work ends before this many minutes, and all slices of a runtime together before that many.
-MINUTES: Final = 8.5
+MINUTES: Final = 8.0
 MINUTES_IN_ALL: Final = 24.5
 _MODULE: Final = "stowplan_predictor.training.cuda.workers"
 _DESCRIBE_TIMEOUT_S: Final = 90.0
