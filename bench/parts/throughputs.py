@@ -15,6 +15,7 @@ from stowplan_fleet import keys
 from support import components
 
 Figures = dict[str, float]
+LEASE = "stowplan-scheduler"
 SERVICES = ("one", "two", "three", "four")
 _MODEL = EXAMPLES / "models" / "squeezenet.onnx"
 _TIMEOUT_S = 240.0
@@ -66,7 +67,9 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
 
     if ahead:
         await world.create(f"/api/v1/namespaces/{NAMESPACE}/pods", noted())
-    more = {"STOWPLAN_EXTENDER_PLACEMENT_BEST_K": str(best_k)}
+    # As the chart sets it: the Lease is looked at before each binding.
+    lease = {"NAME": LEASE, "NAMESPACE": components.SYSTEM_NAMESPACE, "POD_NAME": "bench"}
+    more = {"STOWPLAN_EXTENDER_PLACEMENT_BEST_K": str(best_k), **{f"STOWPLAN_EXTENDER_LEASE_{key}": value for key, value in lease.items()}}
     extender = components.extender(cluster, predictor_port, "stowplan-scheduler", more=more) if ours else None
     if extender is not None:
         extender.start()
@@ -92,7 +95,10 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
 
 
 async def _serve(world: World, predictor_port: int) -> None:
-    """Services whose model the predictor knows, as the operator would leave them: with the digest of the graph, and one replica that carries the load."""
+    """A Lease, and services whose model the predictor knows, as the operator would leave them: with the digest of the graph, and one replica."""
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{components.SYSTEM_NAMESPACE}/leases"
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE}, "spec": {"holderIdentity": "bench_1"}}
+    await world.request("POST", leases, lease)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{predictor_port}") as channel:
         stub = predictor_pb2_grpc.PredictorServiceStub(channel)
         found = await stub.AnalyzeGraph(pb.AnalyzeGraphRequest(onnx_model=_MODEL.read_bytes()), timeout=30)
