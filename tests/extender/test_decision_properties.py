@@ -7,6 +7,8 @@ from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState
 from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import signature_of
 from stowplan_extender.decision.verdicts import Acceptance, Answers
+from stowplan_fleet.answers import Answer, Basis
+from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import OnUnknown, Service, Sharing
 from support.harbours import digest, lodger, newcomer, node, service, stranger
 from support.toy_predictors import ToyPredictor
@@ -97,3 +99,17 @@ def test_eviction_never_helps_where_it_is_said_not_to(of: Service, nodes: list[N
         empty = node("n", cores=state.inventory.cpu_millicores // 1000, device=state.inventory.cpu_device)
         if isinstance(verdict, Refusal) and not verdict.resolvable:
             assert isinstance(verdicts.verdict(pod, signature_of(empty), answered(pod, [empty])), Refusal)
+
+
+_acceptances = st.builds(Acceptance, st.integers(0, 10), st.none(), st.none() | st.builds(Answer, st.sampled_from(list(Basis))))
+
+
+_nodes = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 3)), max_size=40, unique_by=lambda pair: pair[0])
+
+
+@given(st.lists(_acceptances, min_size=1, max_size=4), _nodes, st.integers(0, 12))
+def test_the_best_are_those_that_sorting_would_put_first(kinds: list[Acceptance], drawn: list[tuple[int, int]], count: int) -> None:
+    """Whatever nodes share an acceptance, and whichever differ by name only."""
+    accepted = [(NodeName(f"node-{number}"), kinds[kind % len(kinds)]) for number, kind in drawn]
+    best = placings.best(accepted, count)
+    assert list(best) == (accepted if not count or len(accepted) <= count else sorted(accepted, key=placings.rank)[:count])

@@ -3,6 +3,7 @@
 Two steps, because asking is I/O and this is not: `inquire`, put the questions to a predictor, then `place`.
 """
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,26 @@ def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> P
 
 def best(accepted: Sequence[tuple[NodeName, Acceptance]], count: int) -> Sequence[tuple[NodeName, Acceptance]]:
     """The best so many of them; all, in the order given, where they are no more or `count` is 0."""
-    return accepted if not count or len(accepted) <= count else sorted(accepted, key=rank)[:count]
+    if not count or len(accepted) <= count:
+        return accepted
+    # Nodes of one signature share one acceptance: five thousand are told apart by a few of those, and by name only where that decides.
+    groups: dict[tuple[int, int], list[tuple[NodeName, Acceptance]]] = {}
+    places: dict[int, list[tuple[NodeName, Acceptance]]] = {}
+    for entry in accepted:
+        group = places.get(id(entry[1]))
+        if group is None:
+            group = places[id(entry[1])] = groups.setdefault(rank(entry)[:2], [])
+        group.append(entry)
+    found: list[tuple[NodeName, Acceptance]] = []
+    for key in sorted(groups):
+        found += heapq.nsmallest(count - len(found), groups[key], key=_name)
+        if len(found) == count:
+            break
+    return found
+
+
+def _name(entry: tuple[NodeName, Acceptance]) -> NodeName:
+    return entry[0]
 
 
 def rank(entry: tuple[NodeName, Acceptance]) -> tuple[int, int, NodeName]:
