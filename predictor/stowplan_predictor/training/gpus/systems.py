@@ -1,0 +1,159 @@
+"""Systems: ways to predict a kernel's milliseconds on a GPU that nobody measured, ours and its rivals.
+
+* mean: the mean log latency of the kind. roofline: published peaks, nothing else.
+* linear: least squares of milliseconds on FLOPs, bytes and one, each by kind (as relative error, so that long kernels do not decide everything), with the GPU's
+  peaks as divisors: what a linear model can know of a GPU.
+* forests, boosted: trees on shapes and on the GPU's published figures (multiprocessors, peaks, cache, clock, watts), to log milliseconds over the roofline.
+* physics: launch, sustained rate and bandwidth (`gpus.figures`), nothing learned.
+* ours: boosted trees on what carries over (`gpus.features`), to log milliseconds over that physics. gnn and utilization: see `networks`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+
+from stowplan_predictor.gpus.tasks import COLUMNS, FAMILIES, Matrix
+from stowplan_predictor.training.gpus.measured_figures import machine, peaks_ms
+from stowplan_predictor.training.gpus.samples import Samples
+
+Predict = Callable[[Samples], Matrix]
+"""From rows to log milliseconds."""
+Fit = Callable[[Samples], Predict]
+
+_TREES: Final = 30
+_LEAST_ROWS: Final = 5
+_ROUNDS: Final = 80
+
+
+def boosted_trees(features: NDArray[np.float32], target: Matrix, rounds: int = _ROUNDS) -> HistGradientBoostingRegressor:
+    """Trees for the median; the same rows give the same trees."""
+    model = HistGradientBoostingRegressor(
+        loss="absolute_error",
+        max_iter=rounds,
+        learning_rate=0.12,
+        max_leaf_nodes=24,
+        min_samples_leaf=30,
+        max_features=0.5,
+        early_stopping=False,
+        random_state=0,
+    )
+    return model.fit(features, target)
+
+
+def _roofline(rows: Samples) -> Matrix:
+    return np.log(np.maximum(np.maximum(*peaks_ms(rows.table)), 1e-6))
+
+
+def _published(rows: Samples) -> NDArray[np.float32]:
+    """Shapes and the GPU's published figures."""
+    found = np.empty((len(rows), len(COLUMNS) + 7), dtype=np.float32)
+    found[:, : len(COLUMNS)] = np.log(np.maximum(rows.table.tasks.numbers, 1.0))
+    for product, places in rows.table.by_product():
+        gpu = machine(product)
+        numbers = (gpu.multiprocessors, gpu.flops_per_second, gpu.bandwidth_bytes_per_second, gpu.l2_bytes, gpu.clock_hz, gpu.watts)
+        found[places, len(COLUMNS) : -1] = np.log(numbers)
+    found[:, -1] = rows.features[:, -1]
+    return found
+
+
+def _by_family(rows: Samples, asked: Samples, answer: Callable[[Samples, Samples], Matrix]) -> Matrix:
+    found = np.zeros(len(asked))
+    for family in FAMILIES:
+        mine, theirs = rows.families == family, asked.families == family
+        if theirs.any():
+            found[theirs] = answer(rows.part(mine), asked.part(theirs))
+    return found
+
+
+def mean(rows: Samples) -> Predict:
+    """See above."""
+    kinds = np.array(rows.table.tasks.kinds)
+    means = {kind: float(rows.log_ms[kinds == kind].mean()) for kind in set(kinds.tolist())}
+    return lambda asked: np.array([means[kind] for kind in asked.table.tasks.kinds])
+
+
+def roofline(rows: Samples) -> Predict:
+    """See above."""
+    del rows
+    return _roofline
+
+
+def physics(rows: Samples) -> Predict:
+    """See above."""
+    del rows
+    return lambda asked: np.log(asked.bound_ms)
+
+
+def _linear_terms(rows: Samples) -> Matrix:
+    compute, memory = peaks_ms(rows.table)
+    return np.column_stack([compute, memory, np.ones(len(rows))])
+
+
+def linear(rows: Samples) -> Predict:
+    """See above."""
+    kinds = np.array(rows.table.tasks.kinds)
+    terms = _linear_terms(rows)
+    fits = {}
+    for kind in set(kinds.tolist()):
+        mine = kinds == kind
+        weight = 1.0 / rows.table.latency_ms[mine]
+        fits[kind] = np.linalg.lstsq(terms[mine] * weight[:, None], np.ones(mine.sum()), rcond=None)[0]
+
+    def predict(asked: Samples) -> Matrix:
+        coefficients = np.array([fits[kind] for kind in asked.table.tasks.kinds])
+        return np.log(np.maximum((_linear_terms(asked) * coefficients).sum(axis=1), 1e-3))
+
+    return predict
+
+
+def forests(rows: Samples) -> Predict:
+    """See above."""
+
+    def answer(mine: Samples, theirs: Samples) -> Matrix:
+        model = RandomForestRegressor(_TREES, max_features=0.4, min_samples_leaf=_LEAST_ROWS, n_jobs=1, random_state=0)
+        model.fit(_published(mine), mine.log_ms - _roofline(mine))
+        return np.asarray(model.predict(_published(theirs)) + _roofline(theirs))
+
+    return lambda asked: _by_family(rows, asked, answer)
+
+
+def boosted(rows: Samples) -> Predict:
+    """See above."""
+
+    def answer(mine: Samples, theirs: Samples) -> Matrix:
+        model = boosted_trees(_published(mine), mine.log_ms - _roofline(mine))
+        return np.asarray(model.predict(_published(theirs)) + _roofline(theirs))
+
+    return lambda asked: _by_family(rows, asked, answer)
+
+
+def ours(rows: Samples) -> Predict:
+    """See above."""
+
+    def answer(mine: Samples, theirs: Samples) -> Matrix:
+        target = mine.log_ms - np.log(mine.bound_ms)
+        model = boosted_trees(mine.features, target)
+        return np.asarray(np.clip(model.predict(theirs.features), target.min(), target.max()) + np.log(theirs.bound_ms))
+
+    return lambda asked: _by_family(rows, asked, answer)
+
+
+SYSTEMS: Final[Mapping[str, Fit]] = {
+    "mean": mean,
+    "roofline": roofline,
+    "linear": linear,
+    "forests": forests,
+    "boosted": boosted,
+    "physics": physics,
+    "ours": ours,
+}
+
+
+def all_systems() -> dict[str, Fit]:
+    """Those above, and the networks: only they need torch."""
+    from stowplan_predictor.training.gpus import networks  # noqa: PLC0415
+
+    return {**SYSTEMS, "gnn": networks.gnn, "utilization": networks.utilization}
