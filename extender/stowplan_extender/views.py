@@ -4,6 +4,7 @@ Each node's signature is recomputed only when something on that node changed, an
 so that a decision over five thousand nodes looks up numbers and judges the few distinct ones. Nothing here does I/O or waits.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -31,6 +32,9 @@ class ClusterView:
         self._pods: dict[PodUid, PodRecord] = {}
         self._on_node: dict[NodeName, dict[PodUid, PodRecord]] = {}
         self._of_service: dict[ServiceName, set[PodUid]] = {}
+        self._bound: Counter[ServiceName] = Counter()
+        self._felt: dict[ServiceName, Service] = {}
+        """Services as their bound pods feel them; made anew where the service or the number of those pods changed."""
         self._services: dict[ServiceName, Service] = {}
         self._described: dict[str, Mapping[DeviceName, Device]] = {}
         self._devices: dict[DeviceName, Device] = {}
@@ -110,9 +114,15 @@ class ClusterView:
         service = self._services.get(name)
         if service is None:
             return None
-        bound = sum(self._pods[uid].node is not None for uid in self._of_service.get(name, ()))
-        serving = max(1, min(service.replicas, bound))
-        return service if serving == service.replicas else replace(service, replicas=serving)
+        felt = self._felt.get(name)
+        if felt is None:
+            felt = self._felt[name] = replace(service, replicas=self._serving(name))
+        return felt
+
+    def _serving(self, name: ServiceName) -> int:
+        """Over how many of its pods a service's load is spread."""
+        service = self._services.get(name)
+        return max(1, min(service.replicas, self._bound[name])) if service is not None else 0
 
     # Writing
 
@@ -145,7 +155,8 @@ class ClusterView:
             self._of_service.setdefault(record.service, set()).add(record.uid)
         if record.node is not None:
             self._on_node.setdefault(record.node, {})[record.uid] = record
-            self._mark_mates(record, record.node)
+            self._mark(record.node)
+            self._count(record.service, 1)
 
     def drop_pod(self, uid: PodUid) -> None:
         """A pod is gone, or finished."""
@@ -221,17 +232,24 @@ class ClusterView:
             del self._on_node[record.node][uid]
             if not self._on_node[record.node]:
                 del self._on_node[record.node]
-            self._mark_mates(record, record.node)
+            self._mark(record.node)
+            self._count(record.service, -1)
 
     def _mark(self, name: NodeName) -> None:
         self._changed.add(name)
 
-    def _mark_mates(self, record: PodRecord, node: NodeName) -> None:
-        """The bound pods of a service share its load, wherever they are."""
-        self._mark(node)
-        if record.service is not None:
-            self._mark_service(record.service)
+    def _count(self, name: ServiceName | None, change: int) -> None:
+        """The bound pods of a service share its load, wherever they are: where one more or less changes each one's part, all of them are marked."""
+        if name is None:
+            return
+        before = self._serving(name)
+        self._bound[name] += change
+        if not self._bound[name]:
+            del self._bound[name]
+        if self._serving(name) != before:
+            self._mark_service(name)
 
     def _mark_service(self, name: ServiceName) -> None:
+        self._felt.pop(name, None)
         records = (self._pods[uid] for uid in self._of_service.get(name, ()))
         self._changed.update(record.node for record in records if record.node is not None)

@@ -77,7 +77,7 @@ def apply(view: ClusterView, clock: HandClock, event: tuple[object, ...]) -> Non
 
 @given(st.lists(events, max_size=40))
 def test_signatures_follow_every_change(history: list[tuple[object, ...]]) -> None:
-    """After any history of events each known node's number stands for the signature of its state, and equal signatures have equal numbers."""
+    """After any history each known node's number stands for the signature of its state, equals are equal, and the bound share their load."""
     clock = HandClock()
     view = a_view(clock)
     for event in history:
@@ -93,6 +93,9 @@ def test_signatures_follow_every_change(history: list[tuple[object, ...]]) -> No
         assert view.numbering.signature(number) == signature_of(state)
         by_number.setdefault(number, signature_of(state))
     assert len(view.numbering) == len(by_number) == len(set(by_number.values()))
+    for named in view.known_services():
+        bound = sum(view.pod(uid).node is not None for uid in view.known_pods() if view.pod(uid).service == named)
+        assert view._resident_service(named) == replace(view.service(named), replicas=max(1, min(view.service(named).replicas, bound)))
 
 
 @given(st.permutations(["node", "pod", "service"]))
