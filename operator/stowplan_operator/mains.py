@@ -1,17 +1,14 @@
 """The operator's process: watches, queue, reconciler, probes, put together."""
 
-import argparse
 import asyncio
 import logging
 import signal
 import sys
-from pathlib import Path
 from typing import Final
 
 import kopf
-from stowplan_fleet import logs
+from stowplan_fleet import programs
 from stowplan_fleet import settings as settings_
-from stowplan_fleet.errors import SettingsRefused
 
 from stowplan_operator.errors import StartRefused
 from stowplan_operator.reconciling import credentials, frameworks, healths
@@ -55,19 +52,11 @@ async def run(settings: OperatorSettings) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """`python -m stowplan_operator [--settings FILE]`; 0 when it was told to stop, 1 where it could not start or failed."""
-    parser = argparse.ArgumentParser(prog="stowplan_operator", description="Keeps InferenceServices on the cheapest slices that meet their objectives.")
-    parser.add_argument("--settings", type=Path, help=f"YAML file; environment variables {ENV_PREFIX}<GROUP>_<FIELD> win over it")
-    parser.add_argument("--show-settings", action="store_true", help="print the effective settings and stop")
-    given = parser.parse_args(arguments)
+
+    def serve(settings: OperatorSettings) -> int:
+        asyncio.run(run(settings))
+        return 0
+
     sys.setrecursionlimit(_CALLS_MAX)
-    try:
-        effective = settings_.load(OperatorSettings, given.settings, ENV_PREFIX)
-        if given.show_settings:
-            sys.stdout.write(settings_.show(effective))
-            return 0
-        logs.configure(effective.log_level)
-        asyncio.run(run(effective))
-    except (SettingsRefused, StartRefused, OSError) as error:
-        sys.stderr.write(f"stowplan_operator: {error}\n")
-        return 1
-    return 0
+    purpose = "Keeps InferenceServices on the cheapest slices that meet their objectives."
+    return programs.start("stowplan_operator", purpose, OperatorSettings, ENV_PREFIX, serve, refusals=(StartRefused,), arguments=arguments)

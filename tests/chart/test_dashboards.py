@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 from stowplan_extender.metrics import Metrics as ExtenderMetrics
@@ -114,3 +115,19 @@ def test_every_alert_has_what_a_person_needs() -> None:
     for rule in found:
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+
+
+def expressions() -> list[str]:
+    """Every expression of the chart, with Grafana's variables as a panel would fill them in."""
+    found = [rule["expr"] for name in ("alerts.yaml", "recordings.yaml") for rule in rules(name)]
+    for path in DASHBOARDS:
+        for panel in panels(path):
+            filled = [target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"]]
+            found += [re.sub(r"\$[a-z]+", ".+", expression) for expression in filled]
+    return found
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_every_expression_is_promql(expression: str) -> None:
+    """A parser of Prometheus' language takes it."""
+    promql_parser.parse(expression)

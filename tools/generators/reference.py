@@ -33,6 +33,7 @@ _ENUMS = (
         "stowplan_extender.decision.reasons",
         "Reason",
     ),
+    ("Why a rung is skipped", "`skipped` in `status.ladder`.", "stowplan_operator.sizing.climbs", "Skip"),
     ("What an answer rests on", "`basis` of predictions, in `status.ladder` and on pods.", "stowplan_fleet.answers", "Basis"),
     ("Why there is no prediction", "Each service's `placement.onUnknown` decides what that means for it.", "stowplan_fleet.answers", "UnknownReason"),
 )
