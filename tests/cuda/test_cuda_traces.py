@@ -1,5 +1,10 @@
-"""The profiler's record of CUDA runs, read. The records here are made up in Kineto's format: no GPU was there to write one."""
+"""The profiler's record of runs, read. What holds CUDA kernels is made up in Kineto's format, since no GPU was there to write it.
 
+`profiler_on_cpu.json` is a real record: two runs of a convolution and an activation by torch 2.13 on a CPU.
+"""
+
+import json
+from pathlib import Path
 from typing import Any
 
 from stowplan_predictor.training.cuda import traces
@@ -26,7 +31,7 @@ class Recorder:
         self.events.append(span("kernel", name, self.device, took, correlation=self.correlation))
         self.host, self.device = self.host + 3, self.device + took + 1
 
-    def operator(self, name: str, *kernels: tuple[str, float], inner: str = "", dims: str = "") -> None:
+    def operator(self, name: str, *kernels: tuple[str, float], inner: str = "", dims: list[list[int]] | None = None) -> None:
         """An ATen operator that launches kernels, inside of another one where `inner` names it."""
         began = self.host
         self.host += 1
@@ -100,13 +105,13 @@ def test_an_eager_run_is_operators_with_their_shapes() -> None:
     """What launched nothing (a view) is no kernel; what an operator called inside belongs to it."""
     recorder = Recorder()
     recorder.operator("aten::view")
-    recorder.operator("aten::conv2d", ("implicit_gemm", 20.0), inner="aten::convolution", dims="[[1, 3, 8, 8], [4, 3, 3, 3]]")
+    recorder.operator("aten::conv2d", ("implicit_gemm", 20.0), inner="aten::convolution", dims=[[1, 3, 8, 8], [4, 3, 3, 3]])
     recorder.operator("aten::relu", ("vectorized_elementwise_kernel", 2.0))
     recorder.mark(0.0)
     (run,) = traces.profiled_runs(recorder.events)
 
     found = [(caller.name, caller.shapes, took, launches) for caller, took, launches in traces.eager_kernels(run)]
-    assert found == [("aten::conv2d", "[[1, 3, 8, 8], [4, 3, 3, 3]]", 20.0, 1), ("aten::relu", "", 2.0, 1)]
+    assert found == [("aten::conv2d", '{"dims": [[1, 3, 8, 8], [4, 3, 3, 3]], "values": null}', 20.0, 1), ("aten::relu", "", 2.0, 1)]
 
 
 def test_kernels_launched_outside_of_runs_count_nowhere() -> None:
@@ -118,3 +123,15 @@ def test_kernels_launched_outside_of_runs_count_nowhere() -> None:
     recorder.mark(began)
 
     assert [launch.duration_us for run in traces.profiled_runs(recorder.events) for launch in run.launches] == [3.0]
+
+
+def test_a_real_record_has_its_runs_and_their_operators_with_all_that_they_were_given() -> None:
+    """Two runs, each a convolution and an activation called from outside of any other operator; strides, padding and groups beside the shapes."""
+    events = json.loads((Path(__file__).parent / "profiler_on_cpu.json").read_text())["traceEvents"]
+    runs = traces.profiled_runs(events)
+
+    assert [[caller.name for caller in run.callers] for run in runs] == [["aten::conv2d", "aten::relu"]] * 2
+    given = json.loads(runs[1].callers[0].shapes)
+    assert given["dims"][:3] == [[1, 3, 8, 8], [4, 3, 3, 3], [4]]
+    assert given["values"][3:] == ["[2, 2]", "[1, 1]", "[1, 1]", "1"]
+    assert all(run.launches == () for run in runs)

@@ -77,7 +77,7 @@ class KernelRow:
     nodes: tuple[str, ...]
     """Names of those operators in the graph, as `NodeRow.name`; empty for eager."""
     shapes: str
-    """Of inputs, as JSON; eager only (a compiled kernel's shapes are its nodes')."""
+    """Of inputs, as JSON: `dims`, and `values` of what is no tensor; eager only (a compiled kernel's shapes are its nodes')."""
     launches: int
     """CUDA kernels that it launched in one run; 0 where the profiler's record could not be told apart."""
     median_us: float | None

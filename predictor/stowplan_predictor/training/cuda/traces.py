@@ -6,6 +6,7 @@ own names.
 """
 
 import bisect
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,7 +35,7 @@ class Caller:
 
     name: str
     shapes: str
-    """Of its inputs, as the profiler recorded them."""
+    """Its inputs as JSON: `dims` of each, and `values` of those that are no tensors (strides, padding, groups); empty where the profiler recorded none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,13 @@ def profiled_runs(events: Iterable[Mapping[str, Any]]) -> tuple[ProfiledRun, ...
             at = bisect.bisect_right(starts, moment) - 1
             inside = at >= 0 and moment < outer[at]["ts"] + outer[at]["dur"]
             launches.append(Launch(str(event["name"]), float(event["dur"]), at if inside else None))
-        runs.append(ProfiledRun(tuple(launches), tuple(Caller(str(event["name"]), str(event.get("args", {}).get("Input Dims", ""))) for event in outer)))
+        runs.append(ProfiledRun(tuple(launches), tuple(Caller(str(event["name"]), _shapes(event.get("args", {}))) for event in outer)))
     return tuple(runs)
+
+
+def _shapes(arguments: Mapping[str, Any]) -> str:
+    dims, values = arguments.get("Input Dims"), arguments.get("Concrete Inputs")
+    return json.dumps({"dims": dims, "values": values}) if dims is not None else ""
 
 
 def _span(event: Mapping[str, Any]) -> tuple[float, float]:
