@@ -1,0 +1,136 @@
+"""The programs of a real node: containerd and what it starts, DNS, from pinned Go modules; nft and runc from pinned Debian packages.
+
+Kubelet and kube-proxy are of the control plane's module (`controlplane_binaries`). Each set lies in the cache under the hash of its pins, whole or not at all.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import controlplane_binaries as controlplane
+import controlplane_toolchains as toolchains
+import images_layers
+import images_packages as packages
+import images_trees as trees
+from controlplane_errors import BuildFailed
+
+_LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
+
+
+@dataclass(frozen=True, slots=True)
+class GoModule:
+    """A Go module of `controlplane/` and what is built of it."""
+
+    name: str
+    programs: tuple[str, ...]
+    what: str
+    """What `go build` is asked for: `tool` (all that go.mod names so), or a package."""
+    flags: tuple[str, ...] = ()
+    linked: str = ""
+    """Variables set by the linker."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its go.mod lies."""
+        return controlplane.MODULE / self.name
+
+
+MODULES: Final = (
+    GoModule(
+        "runtime",
+        ("containerd", "containerd-shim-runc-v2", "ctr", "bridge", "host-local", "loopback"),
+        "tool",
+        # File systems that need libraries or kernel modules which nobody here has.
+        ("-tags", "no_btrfs,no_devmapper,no_zfs,no_aufs"),
+        "-X github.com/containerd/containerd/v2/version.Version=v2.3.7",
+    ),
+    GoModule("dns", ("dns",), "."),
+    GoModule("pause", ("pause",), "."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodePrograms:
+    """Where the programs of a node lie."""
+
+    folders: dict[str, Path]
+    """By program."""
+
+    def path(self, name: str) -> Path:
+        """Where the program of that name lies."""
+        return self.folders[name] / name
+
+    @property
+    def plugins(self) -> Path:
+        """Folder of the network plugins."""
+        return self.folders["bridge"]
+
+
+def ensure() -> NodePrograms:
+    """All programs, from the cache or made now (three to four minutes on two cores).
+
+    Raises:
+        GoMissing: no Go is there to build them, and none could be fetched.
+        BuildFailed: Go could not build them.
+        PackagesRefused: a Debian package cannot be had.
+    """
+    folders: dict[str, Path] = {}
+    for module in MODULES:
+        pins = b"".join(path.read_bytes() for path in sorted(module.folder.iterdir()) if path.suffix in {".mod", ".sum", ".go"})
+        made = _ensure(module.name, pins + repr(module).encode(), lambda target, module=module: _build(module, target))  # type: ignore[misc]
+        folders |= dict.fromkeys(module.programs, made)
+    tools = _ensure("tools", "".join(package.sha256 for package in packages.locked("node")).encode(), _unpack)
+    return NodePrograms(folders | {"nft": tools / "bin", "runc": tools / "tree/usr/sbin"})
+
+
+def _ensure(name: str, pins: bytes, make: Callable[[Path], None]) -> Path:
+    digest = hashlib.sha256(pins).hexdigest()[:16]
+    target = images_layers.cache_folder().parent / "realnode" / f"{name}-{digest}-{sys.platform}-{platform.machine()}"
+    if not target.is_dir():
+        with controlplane.one_builder(target):
+            if not target.is_dir():  # someone else may have made it while we waited
+                for stale in target.parent.glob(f"{target.name}.building-*"):
+                    shutil.rmtree(stale, ignore_errors=True)
+                building = target.with_name(f"{target.name}.building-{os.getpid()}")
+                building.mkdir()
+                try:
+                    make(building)
+                except BaseException:
+                    shutil.rmtree(building, ignore_errors=True)
+                    raise
+                building.rename(target)
+    return target
+
+
+def _build(module: GoModule, target: Path) -> None:
+    go = controlplane.find_go() or toolchains.fetch(controlplane.cached().folder.parent)
+    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": "-buildvcs=false"}
+    sys.stderr.write(f"building {', '.join(module.programs)} of a real node with {go}, once\n")
+    started = time.monotonic()
+    command = [str(go), "build", "-trimpath", *module.flags, "-ldflags", f"-s -w {module.linked}", "-o", f"{target}/", module.what]
+    run = subprocess.run(command, cwd=module.folder, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise BuildFailed(f"`go build` in {module.folder} ended with status {run.returncode}; its last words:\n{run.stderr[-2000:]}")
+    missing = [name for name in module.programs if not os.access(target / name, os.X_OK)]
+    if missing:
+        raise BuildFailed(f"{module.folder} builds no {', '.join(missing)}: does its go.mod still name them all?")
+    sys.stderr.write(f"built in {time.monotonic() - started:.0f} s\n")
+
+
+def _unpack(target: Path) -> None:
+    """Lays the packages down as they are, and beside them an `nft` that uses their libraries and not the machine's."""
+    tree = packages.tree_of(packages.locked("node"), images_layers.cache_folder() / "packages")
+    trees.write(tree, target / "tree")
+    # The folder is renamed when it is whole, so the script finds its own place.
+    script = f'#!/bin/sh\ntree="${{0%/*}}/../tree"\nlibraries="$tree/{_LIBRARIES}"\n'
+    script += 'exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$tree/usr/sbin/nft" "$@"\n'
+    trees.write({"bin/nft": trees.file(script.encode(), stat.S_IRWXU | 0o055)}, target)
