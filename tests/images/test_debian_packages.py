@@ -81,7 +81,7 @@ def test_unreachable_mirrors_are_all_named(monkeypatch: pytest.MonkeyPatch, tmp_
 
     package = served(monkeypatch, b"")
     monkeypatch.setattr(packages, "_download", refused)
-    with pytest.raises(PackagesRefused, match=r"deb\.debian\.org.*snapshot\.debian\.org.*images\.py lock"):
+    with pytest.raises(PackagesRefused, match=r"deb\.debian\.org.*snapshot\.debian\.org.*containers\.py lock"):
         packages.fetch(package, tmp_path)
 
 
