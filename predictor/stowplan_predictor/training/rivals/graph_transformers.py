@@ -25,7 +25,7 @@ HEADS: Final = 4
 BLOCKS: Final = 2
 FEED_FORWARD: Final = 128
 DROPOUT: Final = 0.1
-RECIPE: Final = Recipe(steps=1000, epochs=30, patience=0.35, learning_rate=1e-3, graphs_a_batch=64, largest_batch=2**21)
+RECIPE: Final = Recipe(steps=700, epochs=30, patience=0.35, learning_rate=1e-3, graphs_a_batch=64, largest_batch=2**21)
 
 
 class _Edges(NamedTuple):
