@@ -53,8 +53,8 @@ class ScriptedWorker:
             if arguments.get("kernels", True):
                 node = {"name": "relu", "target": "aten.relu.default", "inputs": ["arg0"], "shape": [1, 2], "dtype": "f32"}
                 kernel = {"graph": 0, "position": 0, "name": "triton_poi_fused_relu_0", "source": "compiler", "operators": ["aten.relu.default"],
-                          "nodes": ["relu"], "shapes": "", "durations_us": [4.0, 5.0, 6.0], "launches": 1}  # fmt: skip
-                unknown = {**kernel, "position": 1, "durations_us": [], "launches": 0}
+                          "nodes": ["relu"], "shapes": "", "durations_us": [4.0, 5.0, 6.0], "launches": ["triton_poi_fused_relu_0"]}  # fmt: skip
+                unknown = {**kernel, "position": 1, "durations_us": [], "launches": []}
                 measured |= {"graphs": [{"nodes": [node]}], "kernels": [kernel, unknown]}
             return measured
         if command == "wall":
@@ -117,7 +117,7 @@ def test_what_is_kept_is_parquet_with_its_provenance(tmp_path: Path) -> None:
     assert machine["date"]
     assert machine["protocol"]["precision"] == "float32, TF32 off"
     assert document["skips"] == dict(MACHINE.skips)
-    assert {(row["position"], row["median_us"]) for row in kernels} == {(0, 5.0), (1, None)}
+    assert {(row["position"], row["median_us"], *row["launches"]) for row in kernels} == {(0, 5.0, "triton_poi_fused_relu_0"), (1, None)}
     assert sorted(path.name for path in (tmp_path / "gpu").iterdir()) == [
         "campaign.json",
         "kernels.parquet",

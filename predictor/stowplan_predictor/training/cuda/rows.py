@@ -78,8 +78,8 @@ class KernelRow:
     """Names of those operators in the graph, as `NodeRow.name`; empty for eager."""
     shapes: str
     """Of inputs, as JSON: `dims`, and `values` of what is no tensor; eager only (a compiled kernel's shapes are its nodes')."""
-    launches: int
-    """CUDA kernels that it launched in one run; 0 where the profiler's record could not be told apart."""
+    launches: tuple[str, ...]
+    """Names of the CUDA kernels that it launched in one run, in order; empty where the profiler's record could not be told apart."""
     median_us: float | None
     p25_us: float | None
     p75_us: float | None

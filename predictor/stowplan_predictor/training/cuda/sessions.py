@@ -138,8 +138,8 @@ def _compiled_kernels(prepared: Prepared, runs: tuple[traces.ProfiledRun, ...]) 
         {
             "graph": number, "position": position, "name": kernel.name, "source": "library" if kernel.is_library else "compiler",
             "operators": graph.operators_of(kernel), "nodes": kernel.nodes, "shapes": "",
-            "durations_us": [item[0] for run in joined if (item := run[position]) is not None],
-            "launches": next((item[1] for run in joined if (item := run[position]) is not None), 0),
+            "durations_us": [item.duration_us for run in joined if (item := run[position]) is not None],
+            "launches": next((item.launches for run in joined if (item := run[position]) is not None), ()),
         }
         for position, (number, graph, kernel) in enumerate(called)
     ]  # fmt: skip
@@ -148,15 +148,15 @@ def _compiled_kernels(prepared: Prepared, runs: tuple[traces.ProfiledRun, ...]) 
 def _eager_kernels(runs: tuple[traces.ProfiledRun, ...]) -> list[dict[str, Any]]:
     """Operators that launched something, by position: only where every run called the same ones."""
     called = [traces.eager_kernels(run) for run in runs]
-    names = [[caller.name for caller, _, _ in run] for run in called]
+    names = [[caller.name for caller, _ in run] for run in called]
     if any(item != names[0] for item in names):
         raise RuntimeRefused("the runs of this network differ from each other in the operators that they call")
     return [
         {
             "graph": 0, "position": position, "name": caller.name, "source": "library", "operators": (caller.name,), "nodes": (), "shapes": caller.shapes,
-            "durations_us": [run[position][1] for run in called], "launches": launches,
+            "durations_us": [run[position][1].duration_us for run in called], "launches": timed.launches,
         }
-        for position, (caller, _, launches) in enumerate(called[0])
+        for position, (caller, timed) in enumerate(called[0])
     ]  # fmt: skip
 
 

@@ -39,6 +39,19 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Timed:
+    """What one call cost."""
+
+    duration_us: float
+    launches: tuple[str, ...]
+    """Names of the CUDA kernels that it launched, in order."""
+
+
+def _timed(launches: Sequence[Launch]) -> Timed:
+    return Timed(sum(item.duration_us for item in launches), tuple(item.name for item in launches))
+
+
+@dataclass(frozen=True, slots=True)
 class ProfiledRun:
     """One run of a network."""
 
@@ -88,13 +101,13 @@ def _outermost(operators: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
     return found
 
 
-def join(kernels: Sequence[KernelTruth], run: ProfiledRun) -> list[tuple[float, int] | None]:
-    """For each kernel that the compiler calls, in order: time in microseconds and CUDA kernels launched in one run; None where that cannot be told.
+def join(kernels: Sequence[KernelTruth], run: ProfiledRun) -> list[Timed | None]:
+    """For each kernel that the compiler calls, in order, what it cost in one run; None where that cannot be told.
 
     Generated kernels are known by name and stand in the record in the order of their calls. Between two of them the library's calls are told apart by the
     operator that launched them, and are believed only where there are as many as the compiler said.
     """
-    found: list[tuple[float, int] | None] = [None] * len(kernels)
+    found: list[Timed | None] = [None] * len(kernels)
     generated = {kernel.name for kernel in kernels if not kernel.is_library}
     position, waiting = 0, 0
     groups: list[list[Launch]] = []
@@ -103,7 +116,7 @@ def join(kernels: Sequence[KernelTruth], run: ProfiledRun) -> list[tuple[float, 
         libraries = [index for index in range(waiting, upto) if kernels[index].is_library]
         if len(libraries) == len(groups):
             for index, group in zip(libraries, groups, strict=True):
-                found[index] = (sum(item.duration_us for item in group), len(group))
+                found[index] = _timed(group)
 
     last_caller: int | None = None
     for launch in run.launches:
@@ -112,7 +125,7 @@ def join(kernels: Sequence[KernelTruth], run: ProfiledRun) -> list[tuple[float, 
             if position < 0:
                 return found
             settle(position)
-            found[position] = (launch.duration_us, 1)
+            found[position] = _timed([launch])
             waiting, groups, last_caller = position + 1, [], None
         elif groups and launch.caller == last_caller:
             groups[-1].append(launch)
@@ -123,11 +136,10 @@ def join(kernels: Sequence[KernelTruth], run: ProfiledRun) -> list[tuple[float, 
     return found
 
 
-def eager_kernels(run: ProfiledRun) -> list[tuple[Caller, float, int]]:
-    """Operators of an eager run that launched anything, in order, with their time in microseconds and CUDA kernels."""
-    totals: dict[int, tuple[float, int]] = {}
+def eager_kernels(run: ProfiledRun) -> list[tuple[Caller, Timed]]:
+    """Operators of an eager run that launched anything, in order, with what each cost."""
+    launched: dict[int, list[Launch]] = {}
     for launch in run.launches:
         if launch.caller is not None:
-            took_us, count = totals.get(launch.caller, (0.0, 0))
-            totals[launch.caller] = (took_us + launch.duration_us, count + 1)
-    return [(run.callers[index], *totals[index]) for index in sorted(totals)]
+            launched.setdefault(launch.caller, []).append(launch)
+    return [(run.callers[index], _timed(launched[index])) for index in sorted(launched)]

@@ -73,7 +73,7 @@ def _kernel_row(unit: Unit, network: str, item: Mapping[str, Any]) -> KernelRow:
     p25, median, p75 = quartiles or (None, None, None)
     return KernelRow(
         unit.key, network, unit.runtime, item["graph"], item["position"], item["name"], item["source"], tuple(item["operators"]), tuple(item["nodes"]),
-        item["shapes"], item["launches"], median, p25, p75, len(durations),
+        item["shapes"], tuple(item["launches"]), median, p25, p75, len(durations),
     )  # fmt: skip
 
 
