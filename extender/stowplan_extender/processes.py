@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 from stowplan_fleet import heaps
 from stowplan_fleet.clients import GrpcPredictor
 
-from stowplan_extender import credentials, serving
+from stowplan_extender import credentials, listeners, serving
 from stowplan_extender.bindings import Binder
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.feeds import Feeds
@@ -32,6 +34,8 @@ from stowplan_extender.views import ClusterView
 from stowplan_extender.wakeups import WakeUps
 
 _log = logging.getLogger(__name__)
+# Between two looks whether anybody is connected still; at both nobody must be, for one may be on its way from the socket's queue.
+_LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,17 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         async def drain() -> None:
             farewell.begin()
             await asyncio.sleep(serve.farewell_s)
+            listeners.deafen(scheduler.listener)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(serve.drain_s):
+                    await scheduler.emptied()
 
         async with (
             _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), when_synced()),
             _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
             _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max, farewell), serve.host, serve.port, serve.drain_s) as scheduler,
         ):
-            yield Addresses(scheduler, health, drain)
+            yield Addresses(scheduler.url, health.url, drain)
 
 
 @asynccontextmanager
@@ -136,13 +144,29 @@ async def _background(*works: Coroutine[None, None, None]) -> AsyncIterator[None
                 await task
 
 
+@dataclass(frozen=True, slots=True)
+class _Site:
+    url: str
+    listener: socket.socket
+    runner: web.AppRunner
+
+    async def emptied(self) -> None:
+        """Returns once nobody is connected any more."""
+        quiet = 0
+        while quiet < 2:
+            await asyncio.sleep(_LOOK_S)
+            server = self.runner.server
+            quiet = quiet + 1 if server is None or not server.connections else 0
+
+
 @asynccontextmanager
-async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[str]:
+async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[_Site]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        address = runner.addresses[0]
-        yield f"http://{address[0]}:{address[1]}"
+        with listeners.listen(host, port) as listener:
+            await web.SockSite(runner, listener).start()
+            address = listener.getsockname()
+            yield _Site(f"http://{address[0]}:{address[1]}", listener, runner)
     finally:
         await runner.cleanup()

@@ -1,5 +1,7 @@
 """The predictor in trouble: dead, hanging, answering rubbish, or another bundle. Nobody is placed on a guess, and everything comes back by itself."""
 
+import itertools
+
 import grpc
 import pytest
 from controlplane_clusters import free_ports
@@ -13,14 +15,16 @@ from support.stages import MODELS, Stage, inference_service
 from support.troubles import QUICK, QUICK_CORE, absent, await_named, await_node, by_hand, node_of, stopped
 
 pytestmark = pytest.mark.controlplane
+# Requests a second: an answer that is remembered would stand in for a predictor that is gone.
+_LOADS = itertools.count(2)
 
 
 @pytest.fixture
 def served(stage: Stage) -> Stage:
-    """A stage with a patient service that runs on node `only`, which has room for three more of its servers."""
+    """A stage with a patient service that runs on node `only`, which has room for three more of its servers; of a load about which nobody asked before."""
     stage.add_nodes(node("only", "4", QUICK))
     stage.upload("squeezenet")
-    stage.apply(inference_service("patient", "squeezenet", 60_000, slice_classes=[QUICK_CORE]))
+    stage.apply(inference_service("patient", "squeezenet", 60_000, next(_LOADS), slice_classes=[QUICK_CORE]))
     stage.await_bound("patient")
     return stage
 

@@ -3,7 +3,6 @@
 import json
 import signal
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,9 +141,9 @@ def test_a_strangers_pod_that_takes_the_place_in_between_is_noticed(served: Stag
     with served.wiretap.holding("bind", served.namespace) as gate:
         served.apply(by_hand("one-more", "lone"))
         wait_until(lambda: [call for call in served.wiretap.about(served.namespace, "filter") if call.pod.endswith("/one-more")], 20, "a filter")
+        before = served.extender.metric("stowplan_extender_view_objects", kind="pods")
         served.apply(plain_pod("stranger", "1500m", nodeName="second"))
-        wait_until(lambda: served.extender.metric("stowplan_extender_view_events_total", resource="pods", type="ADDED") > 0, 5, "an event")
-        time.sleep(0.2)  # the event of the stranger's pod has to cross the watch; nothing tells when
+        wait_until(lambda: served.extender.metric("stowplan_extender_view_objects", kind="pods") > before, 5, "the stranger seen")
         gate.set()
     served.add_nodes(node("third", "2", QUICK))
     assert await_node(served, "one-more") == "third"

@@ -39,7 +39,7 @@ class Extender:
         """Starts it, and waits until it says it is ready."""
         self.cluster.start(self.name, [sys.executable, "-m", "stowplan_extender"], self.environment)
         if wait:
-            self.cluster.await_ready(self.name, lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"), 30)
+            self.cluster.await_ready(self.name, lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"))
 
     def kill(self) -> None:
         """Kills it without a warning."""
