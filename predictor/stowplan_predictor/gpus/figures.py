@@ -61,10 +61,11 @@ def headroom(machine: Machine) -> float:
 def figures_of(machine: Machine, known: Sequence[tuple[Machine, Figures]]) -> Figures:
     """Figures of a GPU that nobody measured, from those of others.
 
-    Launching: the median of the others (it is the host's more than the GPU's). Streaming: that of others with memory of the same kind (stacks since Volta, or
-    not: Pascal's stacks reach no more than graphics memory does). Computing: the best of the others, but no more than power allows.
+    Launching: what is off by the least percentage from all of the others (it is the host's more than the GPU's). Streaming: that of others with memory of the
+    same kind (stacks since Volta, or not: Pascal's stacks reach no more than graphics memory does). Computing: the mean of those that power does not limit,
+    but no more than power allows.
     """
-    launches = {kind: float(np.median([figures.launch_ms[kind] for _, figures in known])) for kind in KINDS}
+    launches = {kind: _nearest_to_all([figures.launch_ms[kind] for _, figures in known]) for kind in KINDS}
     kin = [figures.stream for other, figures in known if _memory(other) == _memory(machine)]
     everyone = [figures.stream for _, figures in known]
     return Figures(
@@ -73,6 +74,11 @@ def figures_of(machine: Machine, known: Sequence[tuple[Machine, Figures]]) -> Fi
         compute={family: _compute(machine, known, family) for family in PRODUCTS},
         tile={family: _tile(machine, known, family) for family in PRODUCTS},
     )
+
+
+def _nearest_to_all(values: Sequence[float]) -> float:
+    """That of some values with the least sum of |value - other| / other: their median weighted by 1 / value."""
+    return min(sorted(values), key=lambda value: sum(abs(value - other) / other for other in values))
 
 
 def _memory(machine: Machine) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 import stowplan_predictor
 from stowplan_predictor.errors import DatasetRefused
@@ -27,13 +28,17 @@ def gathered(found: Data, work: Path, names: list[str]) -> Judged:
     models = found.judged.models
     zero = {name: np.empty(len(models)) for name in names}
     twenty = {name: np.empty((runs.DRAWS, len(models))) for name in names if name not in _NEVER_ADAPTED}
+    types: dict[str, NDArray[np.bool_]] = {}
     for name in names:
         for model in STANDS_FOR:
             with np.load(work / f"{name}-{model}.npz") as unit:
                 zero[name][models == model] = unit["zero"]
                 if name in twenty:
                     twenty[name][:, models == model] = unit["twenty"]
-    return Judged(models, np.array(found.judged.tasks.kinds), found.judged.latency_ms, zero, twenty)
+                if "top1" in unit:
+                    right = types.setdefault(name, np.zeros((2, len(models)), dtype=np.bool_))
+                    right[:, models == model] = np.stack([unit["top1"], unit["top5"]])
+    return Judged(models, np.array(found.judged.tasks.kinds), found.judged.latency_ms, zero, twenty, types)
 
 
 def main() -> int:

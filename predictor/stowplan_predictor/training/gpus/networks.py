@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from stowplan_predictor.gpus.features import CODES, FEATURES
 from stowplan_predictor.gpus.tasks import Matrix
 from stowplan_predictor.training.gpus.samples import Samples
-from stowplan_predictor.training.gpus.systems import Predict
+from stowplan_predictor.training.gpus.systems import MOST_TYPES, Predict
 
 _WIDTH: Final = 64
-_EPOCHS: Final = 14
+_EPOCHS: Final = 10
 _BATCH: Final = 512
 _RATE: Final = 4e-3
 _DECAY: Final = 1e-2
@@ -32,7 +32,6 @@ _TYPE_WEIGHT: Final = 0.05
 _WAVES: Final = FEATURES.index("log_waves_128x64")
 # Kernels rarer than this have no class of their own.
 _RAREST: Final = 20
-MOST_TYPES: Final = 5
 
 
 class KernelNetwork(nn.Module):
@@ -82,7 +81,7 @@ class Fitted:
             found: tuple[Tensor, Tensor] = self.network(torch.from_numpy(rows.features[:, :-1]), torch.from_numpy(rows.features[:, -1].astype(np.int64)))
         return found
 
-    def log_ms(self, rows: Samples) -> Matrix:
+    def __call__(self, rows: Samples) -> Matrix:
         """Log milliseconds of each row."""
         return np.asarray(self._asked(rows)[0].numpy().astype(np.float64) + np.log(rows.bound_ms))
 
@@ -127,9 +126,9 @@ def fit(rows: Samples, *, tiles: bool = False, seed: int = 0) -> Fitted:
 
 def gnn(rows: Samples) -> Predict:
     """See above."""
-    return fit(rows).log_ms
+    return fit(rows)
 
 
 def utilization(rows: Samples) -> Predict:
     """See above."""
-    return fit(rows, tiles=True).log_ms
+    return fit(rows, tiles=True).__call__

@@ -22,6 +22,7 @@ from stowplan_predictor.training.gpus import published
 FOLDER: Final = "gpu-kernels"
 FILE: Final = "predictions.parquet"
 _SOURCE_KEY: Final = b"stowplan.source"
+_PLACES: Final = ("top1", "top5")
 # Hundredths of a percent: what is between two neighbours of this grid of logarithms.
 _STEP: Final = 1e-4
 
@@ -37,6 +38,8 @@ class Judged:
     """Log milliseconds by system, nothing measured on the GPU."""
     twenty: Mapping[str, Matrix]
     """The same (draws, rows) after twenty readings, for systems that learn."""
+    types: Mapping[str, NDArray[np.bool_]]
+    """(2, rows): whether the kernel that ran was the likeliest, and among the five likeliest, by system that tells."""
 
     @property
     def families(self) -> NDArray[np.str_]:
@@ -63,9 +66,11 @@ def write(found: Judged, path: Path) -> None:
     columns |= {f"zero:{name}": pa.array(_grid(values)) for name, values in sorted(found.zero.items())}
     for name, draws in sorted(found.twenty.items()):
         columns |= {f"twenty:{name}:{draw}": pa.array(_grid(values)) for draw, values in enumerate(draws)}
+    for name, right in sorted(found.types.items()):
+        columns |= {f"{place}:{name}": pa.array(values) for place, values in zip(_PLACES, right, strict=True)}
     table = pa.table(columns).replace_schema_metadata({_SOURCE_KEY: source().encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    encodings = dict.fromkeys((name for name in columns if name not in ("gpu", "kind")), "DELTA_BINARY_PACKED")
+    encodings = {name: "DELTA_BINARY_PACKED" for name, values in columns.items() if pa.types.is_integer(values.type)}
     pq.write_table(table, path, compression="zstd", compression_level=19, use_dictionary=["gpu", "kind"], column_encoding=encodings)
 
 
@@ -81,7 +86,8 @@ def read(path: Path) -> Judged:
         raise DatasetRefused(f"{path}: cannot be read ({error}); make it with `python -m stowplan_predictor.training.gpus`") from error
     if (table.schema.metadata or {}).get(_SOURCE_KEY) != source().encode():
         raise DatasetRefused(f"{path}: made from other tables than {published.SOURCE} at {published.COMMIT}; make it again")
-    values = {name: table[name].to_numpy().astype(np.float64) * _STEP for name in table.column_names if name not in ("gpu", "kind")}
+    values = {field.name: table[field.name].to_numpy().astype(np.float64) * _STEP for field in table.schema if pa.types.is_integer(field.type)}
+    typed = sorted({name.split(":")[1] for name in table.column_names if name.startswith(_PLACES)})
     systems = sorted({name.split(":")[1] for name in values if name.startswith("twenty:")})
     return Judged(
         np.array(table["gpu"].to_pylist()),
@@ -89,4 +95,5 @@ def read(path: Path) -> Judged:
         np.exp(values["measured"]),
         {name.split(":")[1]: one for name, one in values.items() if name.startswith("zero:")},
         {system: np.stack([values[name] for name in sorted(name for name in values if name.startswith(f"twenty:{system}:"))]) for system in systems},
+        {system: np.stack([table[f"{place}:{system}"].to_numpy() for place in _PLACES]) for system in typed},
     )

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -116,10 +116,29 @@ def after_twenty(held: Held, predict: Predict, draw: int) -> Matrix:
     return predict(asked) + adaptations.correction(readings, residuals, asked)
 
 
-def unit(held: Held, fit: Fit) -> dict[str, Matrix]:
-    """What a system says of a GPU that it never saw: log milliseconds at once, and after twenty readings (draws, rows)."""
+@runtime_checkable
+class Typed(Protocol):
+    """A prediction that names kernel types too."""
+
+    def likeliest(self, rows: Samples) -> list[tuple[str, ...]]:
+        """The likeliest types of each row, likeliest first."""
+
+
+def unit(held: Held, fit: Fit) -> dict[str, NDArray[Any]]:
+    """What a system says of a GPU that it never saw.
+
+    Returns:
+        `zero`: log milliseconds at once; `twenty`: after twenty readings (draws, rows); `top1` and `top5`, where it names kernel types: whether the one that
+        ran was among the likeliest.
+    """
     predict = fit(held.learned)
-    return {"zero": predict(held.asked(held.judged)), "twenty": np.stack([after_twenty(held, predict, draw) for draw in range(DRAWS)])}
+    asked = held.asked(held.judged)
+    found: dict[str, NDArray[Any]] = {"zero": predict(asked), "twenty": np.stack([after_twenty(held, predict, draw) for draw in range(DRAWS)])}
+    if isinstance(predict, Typed):
+        likeliest = list(zip(predict.likeliest(asked), held.judged.names.tolist(), strict=True))
+        found["top1"] = np.array([ran in guesses[:1] for guesses, ran in likeliest])
+        found["top5"] = np.array([ran in guesses[:5] for guesses, ran in likeliest])
+    return found
 
 
 def run(folder: Path, work: Path, names: Sequence[str], fits: Mapping[str, Fit]) -> None:
@@ -131,7 +150,7 @@ def run(folder: Path, work: Path, names: Sequence[str], fits: Mapping[str, Fit])
     found = data(folder, work)
     for name, model in missing:
         result = unit(held_out(found, model), fits[name])
-        np.savez_compressed(work / "unit.new.npz", **result)  # type: ignore[arg-type]
+        np.savez_compressed(work / "unit.new.npz", **result)
         (work / "unit.new.npz").rename(work / f"{name}-{model}.npz")
         logger.info("%s on %s: done", name, model)
 

@@ -8,7 +8,9 @@
 * ours: boosted trees on what carries over (`gpus.features`), to log milliseconds over that physics. gnn and utilization: see `networks`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,16 +25,23 @@ Predict = Callable[[Samples], Matrix]
 """From rows to log milliseconds."""
 Fit = Callable[[Samples], Predict]
 
-_TREES: Final = 30
-_LEAST_ROWS: Final = 5
+MOST_TYPES: Final = 5
+_TREES: Final = 20
+_LEAST_ROWS: Final = 8
 _ROUNDS: Final = 80
 
 
-def boosted_trees(features: NDArray[np.float32], target: Matrix, rounds: int = _ROUNDS) -> HistGradientBoostingRegressor:
-    """Trees for the median; the same rows give the same trees."""
+def boosted_trees(features: NDArray[np.float32], target: Matrix, *, percentages: bool = False) -> HistGradientBoostingRegressor:
+    """Trees; the same rows give the same trees.
+
+    Args:
+        features: of the rows.
+        target: logarithms.
+        percentages: weigh rows so that errors count as percentages of the truth: sensible where the target's range is small.
+    """
     model = HistGradientBoostingRegressor(
-        loss="absolute_error",
-        max_iter=rounds,
+        loss="squared_error",
+        max_iter=_ROUNDS,
         learning_rate=0.12,
         max_leaf_nodes=24,
         min_samples_leaf=30,
@@ -40,7 +49,7 @@ def boosted_trees(features: NDArray[np.float32], target: Matrix, rounds: int = _
         early_stopping=False,
         random_state=0,
     )
-    return model.fit(features, target)
+    return model.fit(features, target, sample_weight=np.exp(target.mean() - target) if percentages else None)
 
 
 def _roofline(rows: Samples) -> Matrix:
@@ -68,11 +77,31 @@ def _by_family(rows: Samples, asked: Samples, answer: Callable[[Samples, Samples
     return found
 
 
+@dataclass(frozen=True)
+class Means:
+    """What is usual for each kind."""
+
+    log_ms: Mapping[str, float]
+    types: Mapping[str, tuple[str, ...]]
+
+    def __call__(self, asked: Samples) -> Matrix:
+        """Log milliseconds."""
+        return np.array([self.log_ms[kind] for kind in asked.table.tasks.kinds])
+
+    def likeliest(self, asked: Samples) -> list[tuple[str, ...]]:
+        """The most frequent kernel types of each row's kind, most frequent first."""
+        return [self.types[kind] for kind in asked.table.tasks.kinds]
+
+
 def mean(rows: Samples) -> Predict:
     """See above."""
     kinds = np.array(rows.table.tasks.kinds)
-    means = {kind: float(rows.log_ms[kinds == kind].mean()) for kind in set(kinds.tolist())}
-    return lambda asked: np.array([means[kind] for kind in asked.table.tasks.kinds])
+    known = sorted(set(kinds.tolist()))
+    frequent = {kind: Counter(rows.table.names[kinds == kind].tolist()).most_common(MOST_TYPES) for kind in known}
+    return Means(
+        {kind: float(rows.log_ms[kinds == kind].mean()) for kind in known},
+        {kind: tuple(name for name, _ in names) for kind, names in frequent.items()},
+    )
 
 
 def roofline(rows: Samples) -> Predict:
@@ -135,7 +164,7 @@ def ours(rows: Samples) -> Predict:
 
     def answer(mine: Samples, theirs: Samples) -> Matrix:
         target = mine.log_ms - np.log(mine.bound_ms)
-        model = boosted_trees(mine.features, target)
+        model = boosted_trees(mine.features, target, percentages=True)
         return np.asarray(np.clip(model.predict(theirs.features), target.min(), target.max()) + np.log(theirs.bound_ms))
 
     return lambda asked: _by_family(rows, asked, answer)
