@@ -20,13 +20,13 @@ pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(240)]
 
 SLOW = {keys.DEVICE_LABEL: "made-up-slow"}
 SLOW_CORE = "made-up-slow/cpu:1"
-# Short enough for a test to see a climb and a descent; the price makes the slow device the second choice.
+# Short enough for a test to see a climb, too long to see it come down; the price makes the slow device the second choice.
 HASTE = {
     "STOWPLAN_OPERATOR_API_TIMEOUT_S": "2",
     "STOWPLAN_OPERATOR_API_SWEEP_S": "2",
     "STOWPLAN_OPERATOR_PATIENCE_CLIMB_AFTER_S": "2",
-    "STOWPLAN_OPERATOR_PATIENCE_DESCEND_AFTER_S": "4",
-    "STOWPLAN_OPERATOR_PATIENCE_RETRY_AFTER_S": "4",
+    "STOWPLAN_OPERATOR_PATIENCE_DESCEND_AFTER_S": "600",
+    "STOWPLAN_OPERATOR_PATIENCE_RETRY_AFTER_S": "600",
     "STOWPLAN_OPERATOR_RECONCILING_RESYNC_S": "1",
     "STOWPLAN_OPERATOR_RECONCILING_BACKOFF_S": "0.2",
     "STOWPLAN_OPERATOR_RECONCILING_BACKOFF_MAX_S": "2",
@@ -61,11 +61,6 @@ class Scene:
         spec = {key: deployment["spec"][key] for key in ("replicas", "strategy")}
         return {"conditions": conditions, "status": plain, "spec": spec, "container": deployment["spec"]["template"]["spec"]["containers"][0]["resources"]}
 
-    def remove(self, name: str) -> None:
-        """Deletes a service and waits until nothing of it is left."""
-        self.stage.cluster.kubectl("delete", "stow", name, "-n", self.stage.namespace, "--timeout=10s")
-        wait_until(lambda: not self.stage.pods(name), 30, lambda: f"pods of {name} gone; {self.stage.tell(name)}")
-
     def await_named(self, log: str, metric: str, timeout_s: float = 30, **labels: str) -> None:
         """Waits until a log line and a metric of the operator name what happened."""
         wait_until(lambda: self.operator.logged(log), timeout_s, f"a log line that says {log!r}")
@@ -76,7 +71,7 @@ class Scene:
 def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
     """A node with room, the model, and an operator of the test's own in place of the common one."""
     (tmp_path / "jump").write_text("0")
-    stage.add_nodes(node("only", "8", QUICK))
+    stage.add_nodes(node("only", "24", QUICK))
     stage.upload("squeezenet")
     with absent(stage.cluster, "operator"), weather_before(stage.cluster) as weather:
         more = HASTE | {"PYTHONPATH": shiftable_clock(tmp_path)}
@@ -125,7 +120,6 @@ def test_killed_after_each_of_its_writes_it_arrives_where_an_undisturbed_one_doe
         told = [reason for reason in reasons if reason[0] in {"Analyzed", "RungChosen", "AllReplicasReady"}]
         assert len(told) == len(set(told))
         assert len(scene.stage.pods(name)) == 1
-        scene.remove(name)
     assert killed >= 6
 
 
@@ -136,7 +130,7 @@ def _is_ready(scene: Scene, name: str) -> bool:
 def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(scene: Scene) -> None:
     """The first device is full: whatever write of the climb it dies after, the service ends up on the second one, and the status says why not on the first."""
     scene.stage.add_nodes(node("slow", "8", SLOW))
-    scene.stage.apply(plain_pod("takes-it-all", "8", nodeName="only"))
+    scene.stage.apply(plain_pod("takes-it-all", "24", nodeName="only"))
     for writes in (0, 1, 2, 3, 4):
         name = f"climber-{writes}"
         scene.serve(name, slice_classes=[QUICK_CORE, SLOW_CORE])
@@ -155,7 +149,6 @@ def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(sce
         ladder = {rung["sliceClass"]: rung for rung in scene.stage.service(name)["status"]["ladder"]}
         assert (ladder[QUICK_CORE]["skipped"], ladder[QUICK_CORE]["cost"], ladder[QUICK_CORE]["costBasis"]) == ("NoSpareSlice", 1, "price")
         assert "skipped" not in ladder[SLOW_CORE]
-        scene.remove(name)
 
 
 @pytest.mark.parametrize("status", [429, 500, 410, 403])

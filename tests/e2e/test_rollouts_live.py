@@ -83,8 +83,8 @@ def test_a_service_climbs_when_its_rung_is_full_and_comes_down_when_there_is_roo
         stage.cluster.kubectl("delete", "pod", "guest", "-n", stage.namespace, "--wait=false", "--force")
         wait_until(lambda: [item["spec"].get("nodeName") for item in stage.pods("mover")] == ["cheap"], 40, lambda: stage.tell("mover"))
     assert watcher.least >= 1
-    assert hasty.metric("stowplan_operator_moves_total", move="climbed") == 1
-    assert hasty.metric("stowplan_operator_moves_total", move="descended") == 1
+    assert hasty.metric("stowplan_operator_moves_total", move="climbed") >= 1
+    assert hasty.metric("stowplan_operator_moves_total", move="descended") >= 1
 
 
 def test_a_change_on_a_full_cluster_says_no_spare_slice_and_drops_nobody(stage: Stage, hasty: Operator) -> None:

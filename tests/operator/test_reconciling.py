@@ -365,7 +365,7 @@ def test_of_two_descriptors_of_a_device_the_first_by_namespace_and_name_counts()
     device = CpuDevice(DeviceName("d"), "made up", (), 8, 1 << 15, 1 << 20, 1 << 25, (CoreThroughput(1, 1e10, 1e10),), {}, fabricated=True)
     texts = {cores: descriptors.write_device(dataclasses.replace(device, cores=cores)).decode() for cores in (4, 8)}
     states = {"a-b/x": texts[8], "a/z": texts[4]}  # as bare strings, "a-b/x" would come first
-    indices = {"configmaps": {name: [ConfigMapState(name, "u", "1", {"d.json": text})] for name, text in states.items()}}
+    indices = {"descriptors": {name: [ConfigMapState(name, "u", "1", {"d.json": text})] for name, text in states.items()}}
     devices, problems = KopfViews(cast("Any", indices)).devices()
     assert devices[DeviceName("d")].cores == 4
     assert len(problems) == 1

@@ -4,10 +4,12 @@ import logging
 from typing import Any, cast
 
 import pytest
+from stowplan_fleet.manifests import nodes
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.services import ServiceName
 from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.surveys import Surveys
 from stowplan_operator.reconciling.sweeps import Sweeper
 from stowplan_operator.reconciling.views import Kind, KopfViews
 
@@ -33,7 +35,7 @@ def service(name: str) -> dict[str, Any]:
 
 
 def seen(**kinds: dict[str, list[Any]]) -> tuple[KopfViews, dict[str, dict[str, list[Any]]]]:
-    indices = {str(kind): kinds.get(str(kind), {}) for kind in Kind}
+    indices = {name: kinds.get(name, {}) for name in (*map(str, Kind), "descriptors")}
     return KopfViews(cast("Any", indices)), indices
 
 
@@ -76,3 +78,20 @@ async def test_what_its_watch_tells_in_time_is_not_counted() -> None:
 
     await Sweeper(views, cast("Any", Meanwhile()), metrics, add=lambda _: None, every_s=1, settle_s=0).sweep(Kind.NODES)
     assert metrics.registry.get_sample_value("stowplan_operator_missed_deletes_total", {"kind": "nodes"}) is None
+
+
+def test_nodes_are_read_once_for_all_services_that_ask_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second template that selects and tolerates alike reads no node again; one that differs does, and so does everybody after a node changed."""
+    ready = {"conditions": [{"type": "Ready", "status": "True"}], "allocatable": {"cpu": "4"}}
+    views, _ = seen(nodes={"n": [from_plain({"metadata": {"name": "n", "uid": "u"}, "status": ready}, NodeManifest)]})
+    read: list[str] = []
+    inventory_of = nodes.inventory_of
+    monkeypatch.setattr(nodes, "inventory_of", lambda node: read.append(node.metadata.name) or inventory_of(node))
+    surveys = Surveys(views)
+    assert len(surveys.of({"spec": {"containers": [{"name": "a"}]}}).inventories) == 1
+    assert surveys.of({"spec": {"containers": [{"name": "b"}], "nodeSelector": None}}) is surveys.of({})
+    assert read == ["n"]
+    assert surveys.of({"spec": {"nodeSelector": {"zone": "a"}}}).inventories == ()
+    views.nodes_changed()
+    surveys.of({})
+    assert read == ["n", "n"]

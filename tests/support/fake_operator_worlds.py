@@ -64,6 +64,11 @@ class FakeWorld:
         """All of them."""
         return self.node_list
 
+    @property
+    def nodes_version(self) -> object:
+        """Changes with the list."""
+        return [(id(node), node.metadata.name) for node in self.node_list]
+
     def pods(self, name: ServiceName) -> Sequence[PodManifest]:
         """Of one service."""
         return [pod for pod in self.pod_list if f"{pod.metadata.namespace}/{pod.metadata.labels[keys.SERVICE_LABEL]}" == name]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from stowplan_fleet.answers import Answer, UnknownReason
 from stowplan_fleet.devices import Device, merged_gpus
 from stowplan_fleet.errors import PredictorUnavailable
-from stowplan_fleet.manifests import nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.nodes import NodeInventory
 from stowplan_fleet.predictors import GraphSummary, Predictors
@@ -15,11 +14,11 @@ from stowplan_fleet.services import Service
 from stowplan_fleet.slices import DeviceName
 
 from stowplan_operator.reconciling.analyses import Analyses
-from stowplan_operator.reconciling.eligibilities import eligible
+from stowplan_operator.reconciling.surveys import Surveys
 from stowplan_operator.reconciling.views import Views
 from stowplan_operator.sizing import ladders
 from stowplan_operator.sizing.candidates import candidates
-from stowplan_operator.sizing.prices import Prices, labelled
+from stowplan_operator.sizing.prices import Prices
 from stowplan_operator.sizing.rungs import Rung
 
 
@@ -35,33 +34,40 @@ class Inquiry:
     """What could not be read of them."""
 
 
-async def inquire(
-    manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, *, views: Views, predictor: Predictors, analyses: Analyses, prices: Prices
-) -> Inquiry:
-    """The ladder of an analysed service; a model that the predictor has forgotten is pushed again, once. `prices`: the administrator's, before the nodes' own.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Whom to ask."""
+
+    views: Views
+    surveys: Surveys
+    predictor: Predictors
+    analyses: Analyses
+    prices: Prices
+    """The administrator's; they win over what nodes tell."""
+
+
+async def inquire(manifest: InferenceServiceManifest, service: Service, summary: GraphSummary, sources: Sources) -> Inquiry:
+    """The ladder of an analysed service; a model that a predictor has forgotten is pushed again, once.
 
     Raises:
         PredictorUnavailable: nobody answered, or the graph is forgotten as soon as it is pushed.
         ModelRejected, ApiFailed: as `Analyses.summary_of`, while pushing again.
     """
-    open_nodes = eligible(views.nodes(), manifest.spec.template)
-    inventories = [nodes.inventory_of(node) for node in open_nodes]
-    described, problems = views.devices()
-    told, unpriced = labelled((item, node.metadata.labels) for item, node in zip(inventories, open_nodes, strict=True))
-    found = candidates(inventories, service.placement, service.runtime, prices.over(told))
+    predictor, survey = sources.predictor, sources.surveys.of(manifest.spec.template)
+    described, problems = sources.views.devices()
+    found = candidates(survey.inventories, service.placement, service.runtime, sources.prices.over(survey.prices))
     service = dataclasses.replace(service, graph_digest=summary.graph_digest)
     questions = ladders.questions_for(service, found)
-    devices = _devices(inventories, described)
+    devices = _devices(survey.inventories, described)
     answers = await predictor.predict(questions, devices, service.runtime) if questions else ()
     if _forgotten(answers) or (questions and await predictor.anywhere_forgotten(questions[0], devices, service.runtime)):
-        summary = await analyses.summary_of(manifest, again=True)
+        summary = await sources.analyses.summary_of(manifest, again=True)
         service = dataclasses.replace(service, graph_digest=summary.graph_digest)
         questions = ladders.questions_for(service, found)
         answers = await predictor.predict(questions, devices, service.runtime)
         if _forgotten(answers):
             raise PredictorUnavailable(f"the predictor has forgotten the graph of {service.name} right after it was pushed; is its cache large enough?")
-    unread = [f"node {item.name}: {problem}" for item in inventories for problem in item.problems]
-    return Inquiry(summary, ladders.ladder(service, found, answers), len(open_nodes), (*unread, *unpriced, *problems))
+    return Inquiry(summary, ladders.ladder(service, found, answers), len(survey.inventories), (*survey.problems, *problems))
 
 
 def _forgotten(answers: Sequence[Answer]) -> bool:

@@ -26,10 +26,11 @@ from stowplan_operator.errors import ApiFailed, ForeignEdits, ModelRejected, Nam
 from stowplan_operator.reconciling import placements, statuses
 from stowplan_operator.reconciling.analyses import Analyses
 from stowplan_operator.reconciling.apis import Api
-from stowplan_operator.reconciling.inquiries import Inquiry, inquire
+from stowplan_operator.reconciling.inquiries import Inquiry, Sources, inquire
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.moments import Moment
 from stowplan_operator.reconciling.placements import Placement
+from stowplan_operator.reconciling.surveys import Surveys
 from stowplan_operator.reconciling.tenures import Tenures
 from stowplan_operator.reconciling.views import Views
 from stowplan_operator.reconciling.writers import Writer
@@ -65,10 +66,10 @@ class Reconciler:
     """Brings services to where they shall be, one look at a time."""
 
     def __init__(self, views: Views, api: Api, predictor: Predictors, *, settings: OperatorSettings, now: Callable[[], Moment], metrics: Metrics) -> None:
-        self._views, self._predictor, self._settings, self._now, self._metrics = views, predictor, settings, now, metrics
+        self._views, self._settings, self._now, self._metrics = views, settings, now, metrics
         self._analyses = Analyses(views, api, predictor, settings.models)
         self._tenures = Tenures(settings.patience)
-        self._prices = parse_prices(settings.sizing.prices)
+        self._sources = Sources(views, Surveys(views), predictor, self._analyses, parse_prices(settings.sizing.prices))
         self._writer = Writer(views, api, metrics)
         self._uids: dict[ServiceName, str] = {}
 
@@ -141,7 +142,7 @@ class Reconciler:
         try:
             summary = await self._analyses.summary_of(look.manifest)
             analyzed = True
-            inquiry = await inquire(look.manifest, service, summary, views=self._views, predictor=self._predictor, analyses=self._analyses, prices=self._prices)
+            inquiry = await inquire(look.manifest, service, summary, self._sources)
         except ModelRejected as error:
             look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.FALSE, error.reason, str(error)))
             look.say(Verdict(ConditionType.PLACEABLE, Holds.UNKNOWN, ConditionReason.NOT_ANALYZED, "the model was not analysed"))

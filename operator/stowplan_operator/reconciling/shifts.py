@@ -19,7 +19,7 @@ from stowplan_operator.reconciling.moments import Clock
 from stowplan_operator.reconciling.queues import WorkQueue
 from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
 from stowplan_operator.reconciling.sweeps import Sweeper
-from stowplan_operator.reconciling.views import Kind, KopfViews
+from stowplan_operator.reconciling.views import DESCRIPTORS, Kind, KopfViews
 from stowplan_operator.reconciling.watches import Watches
 from stowplan_operator.settings import OperatorSettings
 
@@ -80,7 +80,7 @@ class Shifts:
             @kopf.on.startup(registry=watches.registry)
             async def begin(**kwargs: Any) -> None:  # noqa: ANN401 - as kopf calls it
                 # Indices are handed to handlers by name, and stay live.
-                views = KopfViews({str(kind): kwargs[str(kind)] for kind in Kind})
+                views = KopfViews({name: kwargs[name] for name in (*map(str, Kind), DESCRIPTORS)})
                 watches.views = views
                 reconcilers.append(Reconciler(views, api, self._predictor, settings=settings, now=Clock(metrics.clock_jumps).now, metrics=metrics))
                 tasks.append(asyncio.create_task(Sweeper(views, api, metrics, add=queue.add, every_s=settings.api.sweep_s).run()))

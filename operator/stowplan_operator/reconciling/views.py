@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import kopf
 from stowplan_fleet import descriptors
@@ -14,6 +14,9 @@ from stowplan_fleet.services import ServiceName
 from stowplan_fleet.slices import DeviceName
 
 from stowplan_operator.workloads.deployments import DeploymentState
+
+# Index of the ConfigMaps that hold descriptors; among all ConfigMaps of a cluster they are few.
+DESCRIPTORS: Final = "descriptors"
 
 
 class Kind(StrEnum):
@@ -55,6 +58,10 @@ class Views(Protocol):
     def nodes(self) -> Sequence[NodeManifest]:
         """All of them."""
 
+    @property
+    def nodes_version(self) -> object:
+        """Differs from what it was where a node changed in what matters for ladders."""
+
     def pods(self, name: ServiceName) -> Sequence[PodManifest]:
         """Of one service."""
 
@@ -74,6 +81,7 @@ class KopfViews:
     def __init__(self, indices: Mapping[str, kopf.Index[Any, Any]]) -> None:
         self._indices = indices
         self._read: tuple[tuple[ConfigMapState, ...], tuple[dict[DeviceName, CpuDevice], list[str]]] = ((), ({}, []))
+        self._nodes_changes = 0
         # What the indices still show though it is gone, by kind and UID.
         self._dropped: dict[Kind, set[str]] = {kind: set() for kind in Kind}
 
@@ -91,6 +99,15 @@ class KopfViews:
         index = self._indices[Kind.NODES]
         return [node for name in sorted(index) for node in self._present(Kind.NODES, index[name])]
 
+    @property
+    def nodes_version(self) -> object:
+        """Differs from what it was where a node changed in what matters for ladders."""
+        return self._nodes_changes
+
+    def nodes_changed(self) -> None:
+        """A node changed in what matters for ladders."""
+        self._nodes_changes += 1
+
     def pods(self, name: ServiceName) -> Sequence[PodManifest]:
         """Of one service, by name."""
         return sorted(self._present(Kind.PODS, self._indices[Kind.PODS].get(name, ())), key=lambda pod: str(pod.metadata.name))
@@ -107,9 +124,9 @@ class KopfViews:
 
     def devices(self) -> tuple[dict[DeviceName, CpuDevice], list[str]]:
         """Descriptors, the first ConfigMap by (namespace, name) winning, and what could not be read; read anew only where a ConfigMap changed."""
-        index = self._indices[Kind.CONFIGMAPS]
-        found = (state for name in sorted(index, key=lambda name: str(name).split("/")) for state in self._present(Kind.CONFIGMAPS, index[name]))
-        states = tuple(state for state in found if state.descriptors is not None)
+        index = self._indices[DESCRIPTORS]
+        names = sorted(index, key=lambda name: str(name).split("/"))
+        states = tuple(state for name in names for state in self._present(Kind.CONFIGMAPS, index[name]))
         if states != self._read[0]:
             self._read = (states, read_states(states))
         return self._read[1]
@@ -124,6 +141,7 @@ class KopfViews:
         index = self._indices[kind]
         kept = {_uid_of(item) for key in index for item in index[key]}
         self._dropped[kind] = (self._dropped[kind] | set(uids)) & kept
+        self._nodes_changes += kind is Kind.NODES
 
     def _present(self, kind: Kind, items: Iterable[Any]) -> list[Any]:
         dropped = self._dropped[kind]

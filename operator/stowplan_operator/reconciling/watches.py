@@ -15,7 +15,7 @@ from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.services import ServiceName
 
-from stowplan_operator.reconciling.views import ConfigMapState, Views
+from stowplan_operator.reconciling.views import DESCRIPTORS, ConfigMapState, KopfViews
 from stowplan_operator.settings import ApiSettings
 from stowplan_operator.workloads import deployments
 from stowplan_operator.workloads.deployments import DeploymentState
@@ -40,7 +40,7 @@ class Watches:
             add: called with a service that is to be looked at.
         """
         self.registry = kopf.OperatorRegistry()
-        self.views: Views | None = None
+        self.views: KopfViews | None = None
         """Set before the first event is handled; the indices are complete then."""
         self._settings = settings
         self._add = add
@@ -75,6 +75,11 @@ class Watches:
         def configmaps(body: kopf.Body, **_: object) -> dict[str, ConfigMapState]:
             return {name_of(body): self._state(body)}
 
+        @kopf.index("v1", "configmaps", id=DESCRIPTORS, labels={keys.DESCRIPTORS_LABEL: "true"}, **always)
+        def descriptors_(body: kopf.Body, **_: object) -> dict[str, ConfigMapState] | None:
+            state = self._state(body)
+            return None if state.descriptors is None else {name_of(body): state}
+
         @kopf.index("apps", "v1", "deployments", id="deployments", labels={keys.SERVICE_LABEL: kopf.PRESENT}, **always)
         def deployments_(body: kopf.Body, **_: object) -> dict[str, DeploymentState]:
             return {name_of(body): deployments.state_of(_plain(body))}
@@ -101,6 +106,8 @@ class Watches:
             if type != "DELETED":
                 self._nodes[name] = _sizing_part(_plain(body))
             if before != self._nodes.get(name):
+                if self.views is not None:
+                    self.views.nodes_changed()
                 self._add_all()
 
         @kopf.on.event("v1", "configmaps", registry=registry)

@@ -106,6 +106,6 @@ def state_of(body: Mapping[str, Any]) -> DeploymentState:
 
 def _foreign_manager(metadata: Mapping[str, Any]) -> str:
     entries = [entry for entry in metadata.get("managedFields") or [] if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})]
-    latest: Mapping[str, Any] = max(entries, key=lambda entry: str(entry.get("time", "")), default={})
+    latest: Mapping[str, Any] = max(entries, key=lambda entry: (str(entry.get("time", "")), entry.get("manager") != FIELD_MANAGER), default={})
     manager = str(latest.get("manager", ""))
     return "" if manager == FIELD_MANAGER else manager[:64]
