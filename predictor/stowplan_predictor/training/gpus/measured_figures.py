@@ -9,7 +9,7 @@ from stowplan_fleet.gpus.catalogue import find
 from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.gpus.figures import Figures
 from stowplan_predictor.gpus.machines import Machine, machine_of
-from stowplan_predictor.gpus.tasks import CONVOLUTION, KINDS, LINEAR, POINTWISE, PRODUCTS, Matrix
+from stowplan_predictor.gpus.tasks import CONVOLUTION, KINDS, POINTWISE, PRODUCTS, Matrix
 from stowplan_predictor.training.gpus.tables import MODELS, KernelTable
 
 # Tasks of which physics says that they take this long are long: their launch is a few percent.
@@ -62,6 +62,3 @@ def figures(table: KernelTable) -> dict[str, Figures]:
             tiles[family] = (int(names.most_common(1)[0][0][0]), int(names.most_common(1)[0][0][1])) if names else _USUAL_TILE
         found[model] = Figures(launches, 1.0 / float(np.median(table.latency_ms[light] / memory[light])), shares, tiles)
     return found
-
-
-__all__ = ["LINEAR", "figures", "machine", "peaks_ms"]

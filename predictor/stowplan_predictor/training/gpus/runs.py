@@ -104,9 +104,8 @@ def held_out(found: Data, model: str) -> Held:
     )
 
 
-def after_twenty(held: Held, predict: Predict, draw: int) -> Matrix:
-    """Log milliseconds of the judged rows once twenty others were measured."""
-    pool = held.asked(held.readings)
+def after_twenty(held: Held, predict: Predict, pool: Samples, draw: int) -> Matrix:
+    """Log milliseconds of the judged rows once twenty of a pool of others were measured."""
     taken = adaptations.chosen(pool, draw)
     mask = np.zeros(len(pool), dtype=np.bool_)
     mask[taken] = True
@@ -124,7 +123,7 @@ class Typed(Protocol):
         """The likeliest types of each row, likeliest first."""
 
 
-def unit(held: Held, fit: Fit) -> dict[str, NDArray[Any]]:
+def unit(held: Held, fit: Fit) -> dict[str, Any]:
     """What a system says of a GPU that it never saw.
 
     Returns:
@@ -132,8 +131,8 @@ def unit(held: Held, fit: Fit) -> dict[str, NDArray[Any]]:
         ran was among the likeliest.
     """
     predict = fit(held.learned)
-    asked = held.asked(held.judged)
-    found: dict[str, NDArray[Any]] = {"zero": predict(asked), "twenty": np.stack([after_twenty(held, predict, draw) for draw in range(DRAWS)])}
+    asked, pool = held.asked(held.judged), held.asked(held.readings)
+    found: dict[str, Any] = {"zero": predict(asked), "twenty": np.stack([after_twenty(held, predict, pool, draw) for draw in range(DRAWS)])}
     if isinstance(predict, Typed):
         likeliest = list(zip(predict.likeliest(asked), held.judged.names.tolist(), strict=True))
         found["top1"] = np.array([ran in guesses[:1] for guesses, ran in likeliest])

@@ -13,7 +13,7 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 
 from stowplan_predictor.errors import DatasetRefused
-from stowplan_predictor.gpus.tasks import BATCHED, CONVOLUTION, KINDS, LINEAR, POINTWISE, Matrix, Tasks
+from stowplan_predictor.gpus.tasks import BATCHED, CONVOLUTION, KINDS, LINEAR, Matrix, Tasks
 from stowplan_predictor.training.gpus import published
 
 # As the tables name GPUs, and as the catalogue does.
@@ -163,6 +163,3 @@ def read(folder: Path) -> KernelTable:
         DatasetRefused: a file is missing, altered, or not what it should be.
     """
     return joined(_parsed(name, content) for name, content in published.files(folder))
-
-
-__all__ = ["MODELS", "POINTWISE", "PRODUCTS", "KernelTable", "joined", "plain_name", "read"]
