@@ -7,6 +7,7 @@ not of our own tree, an input that takes longer than ten seconds, or memory that
 
 import argparse
 import json
+import logging
 import os
 import random
 import resource
@@ -150,6 +151,7 @@ def _allow_depth() -> None:
     from stowplan_extender import depths  # noqa: PLC0415
 
     depths.allow()
+    logging.disable(logging.CRITICAL)  # what is refused is logged, a hundred thousand times
 
 
 def _has_atheris() -> bool:

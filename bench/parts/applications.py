@@ -7,11 +7,12 @@ import statistics
 import time
 from typing import Any
 
-from parts import networks, worlds
-from parts.figures import percentile
-from parts.worlds import NAMESPACE, World
 from stowplan_fleet import keys
 from support import components
+
+from bench.parts import networks, worlds
+from bench.parts.figures import percentile
+from bench.parts.worlds import NAMESPACE, World
 
 
 async def applied(nodes: int, count: int) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from typing import Any
 
 import grpc
 import yaml
-from parts import processes, worlds
-from parts.figures import percentile
-from parts.worlds import EXAMPLES
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
 from stowplan_fleet import keys
 from support.fake_apiservers import FakeApiServer
+
+from bench.parts import processes, worlds
+from bench.parts.figures import percentile
+from bench.parts.worlds import EXAMPLES
 
 NODES, PODS, CONFIGMAPS = "/api/v1/nodes", "/api/v1/pods", "/api/v1/configmaps"
 SERVICES = f"/apis/{keys.GROUP}/{keys.VERSION}/{keys.PLURAL}"

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from parts import worlds
-from parts.worlds import EXAMPLES, NAMESPACE, World
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
 from stowplan_fleet import keys
 from support import components
+
+from bench.parts import worlds
+from bench.parts.worlds import EXAMPLES, NAMESPACE, World
 
 Figures = dict[str, float]
 LEASE = "stowplan-scheduler"

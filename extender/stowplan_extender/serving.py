@@ -39,6 +39,8 @@ class Farewell:
     async def say(self, request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG002 - a signal's signature
         """Marks an answer as the last one, where it is."""
         if self._begun:
+            # aiohttp has written its own headers by now: without this one the client would use the connection again while it is being closed.
+            response.headers["Connection"] = "close"
             response.force_close()
 
 

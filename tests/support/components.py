@@ -49,7 +49,7 @@ class Extender:
     def differently(self, **environment: str) -> Iterator[None]:
         """Runs it with other settings (`API_RELIST_S="3"`) for a while; then as before."""
         self.kill()
-        replace(self, environment=self.environment | {f"STOWPLAN_EXTENDER_{key}": value for key, value in environment.items()}).start()
+        replace(self, environment={**self.environment} | {f"STOWPLAN_EXTENDER_{key}": value for key, value in environment.items()}).start()
         try:
             yield
         finally:
