@@ -6,6 +6,7 @@ built nor can be: no Go, and no way to get it. With CI=true any skip whose reaso
 
 import asyncio
 import os
+import platform
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import controlplane_parts as parts
+import realnode_images
+import realnode_programs
 from controlplane_binaries import Binaries, ensure
 from controlplane_clusters import Cluster, free_ports
 from controlplane_errors import GoMissing
@@ -43,6 +46,20 @@ def controlplane_binaries() -> Binaries:
         return ensure()
     except GoMissing as missing:
         pytest.skip(f"{PROBE_PREFIX} {missing}")
+
+
+@pytest.fixture(scope="session")
+def image_archive(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All images of a real node in one archive: ours, built without an engine, and those of single programs."""
+    here = f"{sys.platform}-{platform.machine()}"
+    if here != "linux-x86_64":
+        pytest.skip(f"{PROBE_PREFIX} without an engine images are built on linux-x86_64 only, and this is {here}")
+    archive = tmp_path_factory.mktemp("image-archive") / "images.tar"
+    try:
+        realnode_images.write(controlplane_binaries, realnode_programs.ensure(), archive)
+    except GoMissing as missing:
+        pytest.skip(f"{PROBE_PREFIX} {missing}")
+    return archive
 
 
 @pytest.fixture(scope="session")

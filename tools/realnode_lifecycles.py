@@ -29,6 +29,8 @@ from controlplane_clusters import Cluster
 from controlplane_errors import ControlPlaneError, StartFailed
 
 NODE: Final = "real-1"
+# The archive of a node's images, in its run folder.
+IMAGES: Final = "images.tar"
 # Links between this machine and its nodes: of TEST-NET-like private space that is rarely used; four addresses each.
 _LINKS: Final = ipaddress.ip_network("172.31.254.0/23")
 # Starting takes ten seconds on two idle cores.
@@ -51,12 +53,13 @@ class RealNode:
     groups: realnode_cgroups.Groups
 
 
-def up(run_dir: Path, *, outlive: bool) -> RealNode:
+def up(run_dir: Path, *, outlive: bool, images: Path | None = None) -> RealNode:
     """Starts a control plane and a real node; makes what they need where the cache lacks it.
 
     Args:
         run_dir: folder of its files; must not exist or be empty.
         outlive: True where it shall outlive this process.
+        images: archive of the images it is given; made now where none is named.
 
     Raises:
         RealNodeImpossible: this machine cannot carry one.
@@ -70,10 +73,11 @@ def up(run_dir: Path, *, outlive: bool) -> RealNode:
     if any(run_dir.iterdir()):
         raise StartFailed(f"{run_dir} is not empty: a node may run there; `python tools/realnode.py down --run-dir {run_dir}` ends it")
     address = _free_link()
-    plan = {"node": NODE, "address": str(address + 2), "link": "stow0", "cgroup": _groups(run_dir).name, "images": str(run_dir / "images.tar")}
+    plan = {"node": NODE, "address": str(address + 2), "link": "stow0", "cgroup": _groups(run_dir).name, "images": str(images or run_dir / IMAGES)}
     (run_dir / "plan.json").write_text(json.dumps(plan))
     try:
-        realnode_images.write(binaries, programs, run_dir / "images.tar")
+        if images is None:
+            realnode_images.write(binaries, programs, run_dir / IMAGES)
         realnode_certificates.make(binaries, run_dir, NODE, plan["address"])
         (run_dir / "resolv.conf").touch()
         _groups(run_dir).make()

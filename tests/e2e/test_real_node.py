@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import realnode_installs as installs
 import realnode_lifecycles as lifecycles
+import realnode_probes as probes
 import yaml
 from controlplane_clusters import Cluster, free_ports
-from controlplane_errors import GoMissing
 from realnode_installs import EXAMPLE_NAMESPACE, EXAMPLE_SERVICE, EXAMPLES, SYSTEM
 from realnode_lifecycles import NODE, RealNode
 from realnode_probes import RealNodeImpossible
@@ -31,19 +31,20 @@ from support.controlplane import apply, node, own_nodes, wait_until
 pytestmark = [pytest.mark.controlplane, pytest.mark.timeout(1200)]
 
 
-def started(run_dir: Path) -> RealNode:
-    """A real node, or the reason why there is none."""
+@pytest.fixture(scope="module")
+def possible() -> None:
+    """Asked before anything is built."""
     try:
-        return lifecycles.up(run_dir, outlive=False)
-    except (RealNodeImpossible, GoMissing) as reason:
+        probes.require()
+    except RealNodeImpossible as reason:
         pytest.skip(f"probe: {reason}")
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:
+def real(possible: None, image_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNode]:  # noqa: ARG001 -- asked first
     """A real node with the chart's defaults, a device's descriptor and the example that serves; all of it gone at the end."""
     run_dir = tmp_path_factory.mktemp("realnode") / "node"
-    found = started(run_dir)
+    found = lifecycles.up(run_dir, outlive=False, images=image_archive)
     try:
         installs.install_chart(found.cluster)
         # A made-up device, as in all end-to-end tests: what is predicted for this machine would depend on who else uses it.
@@ -187,11 +188,11 @@ def test_played_nodes_stand_beside_the_real_one(real: RealNode) -> None:
     assert not any(name.startswith("kwok.x-k8s.io") for name in annotations)
 
 
-def test_a_node_that_is_killed_leaves_nothing(real: RealNode, tmp_path: Path) -> None:
+def test_a_node_that_is_killed_leaves_nothing(real: RealNode, image_archive: Path, tmp_path: Path) -> None:
     """A second node beside the first; its first process is killed, as a crash would; its processes, link, groups, mounts and files go, the first one's stay."""
     before = machine()
     run_dir = tmp_path / "killed"
-    killed = started(run_dir)
+    killed = lifecycles.up(run_dir, outlive=False, images=image_archive)
     inside = int((run_dir / "inside.pid").read_text())
     assert machine() != before
     os.kill(inside, signal.SIGKILL)
@@ -204,7 +205,7 @@ def test_a_node_that_is_killed_leaves_nothing(real: RealNode, tmp_path: Path) ->
     assert real.cluster.get("node", NODE)
 
 
-def test_a_node_that_cannot_start_leaves_nothing(real: RealNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_cannot_start_leaves_nothing(real: RealNode, image_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that fails half-way names the reason and takes everything away again."""
     before = machine()
 
@@ -213,7 +214,7 @@ def test_a_node_that_cannot_start_leaves_nothing(real: RealNode, tmp_path: Path,
 
     monkeypatch.setattr(lifecycles.realnode_certificates, "make", broken)
     with pytest.raises(RuntimeError, match="no certificates today"):
-        lifecycles.up(tmp_path / "broken", outlive=False)
+        lifecycles.up(tmp_path / "broken", outlive=False, images=image_archive)
     assert machine() == before
     assert not (tmp_path / "broken").exists()
     assert real.cluster.get("node", NODE)

@@ -1,5 +1,6 @@
 """Our images as `make images` builds them without an engine: small, without torch, the same each time, fit to start as nobody on a read-only root."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import containers
-import images_layers as layers
+import images_builds
+import images_layers
 import images_recipes as recipes
 import pytest
 import realnode_probes as probes
@@ -23,68 +25,57 @@ LIMIT_BYTES = 400_000_000
 TARGETS = ("predictor", "extender", "operator", "example-server")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Archives by target."""
-    out = tmp_path_factory.mktemp("images")
-    containers.without_engine([recipes.targets()[name] for name in TARGETS], out)
-    return {name: out / f"{name}.tar" for name in TARGETS}
-
-
-def layers_of(archive: tarfile.TarFile) -> list[str]:
-    """Names of the layers' blobs, the lowest first."""
+def layers_of(archive: tarfile.TarFile, target: str) -> list[str]:
+    """Names of the blobs of an image's layers, the lowest first."""
     index = json.load(archive.extractfile("index.json"))  # type: ignore[arg-type]
-    manifest = json.load(archive.extractfile(_blob(index["manifests"][0]["digest"])))  # type: ignore[arg-type]
-    return [_blob(layer["digest"]) for layer in manifest["layers"]]
+    name = f"localhost/stowplan-{target}:{images_builds.version()}"
+    (manifest,) = (item["digest"] for item in index["manifests"] if item["annotations"]["io.containerd.image.name"] == name)
+    return [_blob(layer["digest"]) for layer in json.load(archive.extractfile(_blob(manifest)))["layers"]]  # type: ignore[arg-type]
 
 
 def _blob(digest: str) -> str:
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
-def files_of(path: Path) -> list[str]:
-    """Paths of everything in an image."""
-    with tarfile.open(path) as archive:
-        found = []
-        for layer in layers_of(archive):
-            with tarfile.open(fileobj=archive.extractfile(layer)) as packed:
-                found += packed.getnames()
-    return found
-
-
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_image_is_small_and_holds_no_training_library(built: Mapping[str, Path], target: str) -> None:
+def test_an_image_is_small_and_holds_no_training_library(image_archive: Path, target: str) -> None:
     """Under 400 MB unpacked, without torch and its kin, with compiled modules, because a read-only root keeps none."""
-    assert built[target].stat().st_size < LIMIT_BYTES
-    files = files_of(built[target])
+    with tarfile.open(image_archive) as archive:
+        blobs = layers_of(archive, target)
+        size = sum(archive.getmember(blob).size for blob in blobs)
+        files = []
+        for blob in blobs:
+            with tarfile.open(fileobj=archive.extractfile(blob)) as layer:
+                files += layer.getnames()
     packages = {name.split("/")[2] for name in files if name.startswith("opt/site/") and name.count("/") >= 2}
+    assert size < LIMIT_BYTES
     assert not packages & {"torch", "torchvision", "sklearn", "timm", "transformers", "pyarrow", "scipy", "pandas"}
     assert any(name.endswith(".pyc") for name in files)
     if target != "example-server":
         assert f"stowplan_{target}" in packages
 
 
-def test_the_same_inputs_give_the_same_bytes(built: Mapping[str, Path], tmp_path: Path) -> None:
+def test_the_same_inputs_give_the_same_layers(image_archive: Path, tmp_path: Path) -> None:
     """Built again, wheel and compiled modules included: not a byte differs."""
     containers.without_engine([recipes.targets()["extender"]], tmp_path)
-    assert (tmp_path / "extender.tar").read_bytes() == built["extender"].read_bytes()
+    with tarfile.open(image_archive) as first, tarfile.open(tmp_path / "extender.tar") as second:
+        assert layers_of(first, "extender") == layers_of(second, "extender")
 
 
 def test_compiled_dependencies_are_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer of Python packages, installed and compiled twice into empty caches, is the same."""
+    """A layer of a Python package, installed and compiled twice into empty caches, is the same."""
     digests = []
+    kept = images_layers.cache_folder() / "packages"
     for turn in ("first", "second"):
-        kept = layers.cache_folder() / "packages"
         (tmp_path / turn / "images").mkdir(parents=True)
         (tmp_path / turn / "images" / "packages").symlink_to(kept)
         monkeypatch.setenv("STOWPLAN_CACHE", str(tmp_path / turn))
-        digests.append(layers.dependencies(["aiohttp", "prometheus-client"]).digest)
-        monkeypatch.delenv("STOWPLAN_CACHE")
+        digests.append(images_layers.dependencies(["prometheus-client"]).digest)
     assert digests[0] == digests[1]
 
 
 @pytest.fixture
-def rooted(built: Mapping[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
+def rooted(image_archive: Path, tmp_path: Path, request: pytest.FixtureRequest) -> list[str]:
     """A command before which an image's root lies, read-only, for nobody."""
     try:
         probes.require()
@@ -93,13 +84,13 @@ def rooted(built: Mapping[str, Path], tmp_path: Path, request: pytest.FixtureReq
     root = tmp_path / "root"
     root.mkdir()
     target = request.param
-    with tarfile.open(built[target]) as archive:
-        for layer in layers_of(archive):
+    with tarfile.open(image_archive) as archive:
+        for layer in layers_of(archive, target):
             with tarfile.open(fileobj=archive.extractfile(layer)) as packed:
                 packed.extractall(root)  # noqa: S202 -- our own image
     recipe = recipes.targets()[target]
     read_only = f"mount --bind {root} {root} && mount -o remount,ro,bind {root}"
-    others = f"mount -t tmpfs -o mode=1777 tmpfs {root / 'tmp'} && mount -t proc proc {root / 'proc'}"
+    others = f"mount -t tmpfs -o mode=1777 tmpfs {root / 'tmp'} && mount -t proc proc {root / 'proc'} && mount --rbind /dev {root / 'dev'}"
     enter = f'{read_only} && {others} && exec chroot --userspec={recipe.user} {root} "$@"'
     return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter, "sh", *recipe.entrypoint]
 
@@ -119,7 +110,8 @@ def test_the_predictor_starts_as_nobody_on_a_read_only_root(rooted: list[str]) -
         assert process.poll() is None, process.communicate()[0].decode()[-2000:]
         assert answers(f"http://127.0.0.1:{metrics}/metrics")
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
