@@ -18,6 +18,7 @@ from controlplane_clusters import Cluster, free_ports
 
 Value = TypeVar("Value")
 _OK: Final = 200
+_CLOSING_S: Final = 0.5
 
 
 @dataclass
@@ -163,28 +164,25 @@ def weather_before(cluster: Cluster) -> Iterator[Weather]:
     """A proxy before a cluster's API server, in a thread of its own."""
     (port,) = free_ports(1)
     weather = Weather(f"http://127.0.0.1:{port}")
-    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    ready, ended, loops = threading.Event(), asyncio.Event(), list[asyncio.AbstractEventLoop]()
 
     async def serve() -> None:
         proxy = _Proxy(weather, cluster)
         runner = await proxy.open(port)
+        loops.append(asyncio.get_running_loop())
         ready.set()
         await ended.wait()
         await runner.cleanup()
         await proxy.close()
+        # Connections that were cut on both sides are closed by the loop, a few turns later.
+        await asyncio.sleep(_CLOSING_S)
 
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(serve())
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert ready.wait(10)
     try:
         yield weather
     finally:
         weather.clear()
-        loop.call_soon_threadsafe(ended.set)
+        loops[0].call_soon_threadsafe(ended.set)
         thread.join(10)
