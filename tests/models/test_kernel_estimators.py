@@ -38,9 +38,9 @@ def networks() -> tuple[Sample, ...]:
 def fitted(networks: tuple[Sample, ...]) -> dict[str, FittedKernels]:
     """Every kind of system, trained for a moment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(boosted_trees, "DEFAULT", Boosting(rounds=60, leaves=8))
-        patch.setattr(graph_fits, "STEPS", 12)
-        patch.setattr(forests, "_TREES", 10)
+        patch.setattr(boosted_trees, "DEFAULT", Boosting(rounds=60, leaves=8, bins=32))
+        patch.setattr(graph_fits, "STEPS", 6)
+        patch.setattr(forests, "_TREES", 4)
         return {name: kernel_models.KERNEL_SYSTEMS[name](networks, 0) for name in ("boosted", "forests", "gnn", "gnn-raw")}
 
 

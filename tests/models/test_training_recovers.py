@@ -25,7 +25,7 @@ from stowplan_predictor.training.kernels.type_regressors import choose
 pytestmark = pytest.mark.train
 
 COLUMNS = len(FEATURES)
-SMALL = Boosting(rounds=20, leaves=8, least_rows=5)
+SMALL = Boosting(rounds=20, leaves=8, least_rows=5, bins=32)
 
 
 def problem(rows: int = 300) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
