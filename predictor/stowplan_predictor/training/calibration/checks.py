@@ -1,7 +1,8 @@
 """What a calibration is worth, as far as one machine can tell: `python -m stowplan_predictor.training.calibration.checks FOLDER`.
 
 There is no second machine in the data. What there is, is a second slice, and it stands in for one: models that learned from one core alone meet two cores,
-whose kernels lie elsewhere against their roofline. For each fold, families held out, at most twenty isolated kernels of other families are the anchors.
+whose kernels lie elsewhere against their roofline. For each fold, families held out, the anchors are the isolated kernels that are most like those that
+`stowplan calibrate` measures.
 Writes what came of it to `judgements/calibration.json`; the page says what it is, and what it is not.
 """
 
@@ -16,14 +17,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from stowplan_fleet.devices import CpuDevice
 
 from stowplan_predictor.bundles.loading import CPU_RUNTIME, Bundle, shipped_bundle
 from stowplan_predictor.errors import CannotJudge
+from stowplan_predictor.fusion.serving import RuleFusion
 from stowplan_predictor.kernels.distances import Distance
 from stowplan_predictor.kernels.intervals import LogInterval
 from stowplan_predictor.kernels.latencies import DeviceTable, NetworkModel, NetworkTable, isolated
+from stowplan_predictor.kernels.novelties import gaps, positions
 from stowplan_predictor.training.calibration import calibrations
-from stowplan_predictor.training.calibration.calibrations import MOST_ANCHORS, Reading
+from stowplan_predictor.training.calibration.anchor_kernels import NAMES
+from stowplan_predictor.training.calibration.anchor_readings import work_of
+from stowplan_predictor.training.calibration.calibrations import Reading
 from stowplan_predictor.training.data.folds import ISOLATED, LIGHT_FOLD, Fold
 from stowplan_predictor.training.data.samples import Sample
 from stowplan_predictor.training.harness import runners
@@ -51,21 +57,18 @@ class FoldCheck:
     after: tuple[float, ...]
 
 
-def anchors_of(samples: Sequence[Sample]) -> list[Sample]:
-    """At most MOST_ANCHORS isolated kernels measured on the new slice: of each type in turn the one of middling time, then its neighbours."""
-    by_type: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if sample.split == ISOLATED and _NEW in sample.measured and sample.measured[_NEW].visits:
-            by_type.setdefault(str(sample.work.types[0]), []).append(sample)
-    queues = []
-    for _, some in sorted(by_type.items()):
-        ordered = sorted(some, key=lambda sample: (sample.measured[_NEW].truth_ms, sample.name))
-        middle = len(ordered) // 2
-        queues.append(sorted(ordered, key=lambda sample, ordered=ordered, middle=middle: abs(ordered.index(sample) - middle)))  # type: ignore[misc]
-    found: list[Sample] = []
-    for round_ in range(max(map(len, queues), default=0)):
-        found += [queue[round_] for queue in queues if round_ < len(queue)]
-    return found[:MOST_ANCHORS]
+def anchors_of(samples: Sequence[Sample], device: CpuDevice) -> list[Sample]:
+    """For each anchor of `stowplan calibrate` the isolated kernel of its type that was measured on the new slice and is nearest in its sizes."""
+    free = {sample.name: sample for sample in samples if sample.split == ISOLATED and _NEW in sample.measured and sample.measured[_NEW].visits}
+    found = []
+    for name in NAMES:
+        work = work_of(name, device, RuleFusion())
+        main = int(np.argmax(work.bytes))
+        alike = [sample for sample in free.values() if sample.work.types == (work.types[main],)]
+        if alike:
+            apart = [gaps(positions(sample.work), positions(work)[main : main + 1])[0] for sample in alike]
+            found.append(free.pop(alike[int(np.argmin(apart))].name))
+    return found
 
 
 def _errors(samples: Sequence[Sample], bundle: Bundle, model: NetworkModel, device: str) -> list[float]:
@@ -109,7 +112,7 @@ def check(world: World, fold: Fold) -> FoldCheck:
     table = DeviceTable(fit_dispatch([item for item in cases if item.efficiencies is not None]), {"1000": LogInterval(0.0, 0.0)}, (1000,))
     networks = NetworkModel(NetworkTable(COVERAGE, {str(device.name): table}), {})
     bundle = replace(shipped_bundle(CPU_RUNTIME), kernels=kernels.estimator, networks=networks, devices=(device,))
-    readings = [Reading(sample.name, sample.work, sample.measured[_NEW].slice_, sample.measured[_NEW].truth_ms) for sample in anchors_of(fold.train)]
+    readings = [Reading(sample.name, sample.work, sample.measured[_NEW].slice_, sample.measured[_NEW].truth_ms) for sample in anchors_of(fold.train, device)]
     found = calibrations.fit(readings, bundle, device)
     after = calibrations.model(bundle, found, str(device.name), {})
     zoo = [sample for sample in fold.test if sample.split == "zoo"]

@@ -69,9 +69,9 @@ def section(found: Sequence[Figure], kernels: Mapping[str, Any]) -> str:
     told = lead.markdown() if rows else "No system that was asked about every network of a group is ahead of what is served on it."
     return f"""## What serves, and who is ahead of it
 
-The bundle serves the candidate with the least mean of |log(measured / predicted)| on families held out, over all slices, kinds of networks balanced
-(published ones count as much as all random ones together). The recipe in the table makes that choice for each fold on the other folds, so its figures pay for
-choosing.
+The bundle serves the candidate with the least mean of |log(measured / predicted)| on families held out, over all slices; all published networks together weigh
+1, fully connected and convolutional ones 0.3 each, other random ones 0.15. The recipe in the table makes that choice for each fold on the other folds, so its
+figures pay for choosing.
 
 {chosen.markdown()}
 
