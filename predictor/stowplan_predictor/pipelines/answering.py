@@ -42,7 +42,8 @@ class Pipeline:
         self.bundle = bundle
         self.judge = judge_of(bundle)
         limits = caches or CacheLimits()
-        self._analyses = analyses or Analyses(reading_here([bundle.fusion]), limits.graphs_bytes)
+        # Not `analyses or`: an empty memory of graphs is false, and each pipeline would read files on its own, in this process.
+        self._analyses = Analyses(reading_here([bundle.fusion]), limits.graphs_bytes) if analyses is None else analyses
         self._isolations = Isolations(self.judge, self._analyses, limits.isolations_bytes)
         self._answers: LruCache[tuple[Question, Any], Answer] = LruCache(limits.answers_bytes, _answer_bytes)
 
