@@ -287,8 +287,8 @@ def operator(found: Row) -> list[str]:
         f"## Operator: {found['services']:,} services from cold (`bench/operator_services.py`)",
         "",
         f"{found['date'][:10]}, {host['cpu']}, {host['cores']} cores, Linux {host['kernel']}, load average {host['loadAverageAtStart']} at the start,",
-        f"{found['runs']} {'run' if found['runs'] == 1 else 'runs'}. Real etcd, API server and predictor beside the operator on the same cores; no controllers, hence no pods; two graphs",
-        f"among all services; {found['nodes']} nodes. Idle for {found['idleSeconds']:g} s at the end.",
+        f"{found['runs']} {'run' if found['runs'] == 1 else 'runs'}. Real etcd, API server and predictor on the same cores; no controllers,",
+        f"hence no pods; two graphs among all services; {found['nodes']} nodes. Idle for {found['idleSeconds']:g} s at the end.",
         "",
         *table(["what", "median (range)", "wanted"], [line(name) for name in OPERATOR_FIGURES if name in by_name]),
     ]
