@@ -86,11 +86,15 @@ class Judge:
         else:
             special = {}
         ruling = Ruling()
-        for name, number in zip(names, numbers, strict=True):
-            verdict = special.get(name) if special else None
-            if verdict is None:
-                verdict = _UNKNOWN_NODE if number is None else judged[number]
-            _file(ruling, NodeName(name), verdict)
+        known: Mapping[int | None, Verdict] = {**judged, None: _UNKNOWN_NODE}
+        accept = ruling.accepted.append
+        for name, number in zip(map(NodeName, names), numbers, strict=True):
+            verdict = (special.get(name) if special else None) or known[number]
+            # Five thousand times in a filter: what most nodes are is looked for first, and without a call.
+            if verdict.__class__ is Acceptance:
+                accept((name, verdict))
+            else:
+                _file(ruling, name, verdict)
         if not self._keeps_grounds:
             return ruling
         signatures = {

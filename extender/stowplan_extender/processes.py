@@ -161,12 +161,14 @@ class _Site:
 
 @asynccontextmanager
 async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[_Site]:
+    listener = listeners.listen(host, port)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s)
-    await runner.setup()
     try:
-        with listeners.listen(host, port) as listener:
-            await web.SockSite(runner, listener).start()
-            address = listener.getsockname()
-            yield _Site(f"http://{address[0]}:{address[1]}", listener, runner)
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        address = listener.getsockname()
+        yield _Site(f"http://{address[0]}:{address[1]}", listener, runner)
     finally:
+        # The server closes the socket when it stops; one that never started does not.
         await runner.cleanup()
+        listener.close()

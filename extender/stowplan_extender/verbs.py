@@ -63,7 +63,7 @@ class Verbs:
         ruling = await self._judge.rule(newcomer, args.names)
         self._count(ruling)
         self._filtered(newcomer.uid, not ruling.accepted)
-        returned = [str(name) for name, _ in placings.best(ruling.accepted, self._best_k)]
+        returned: list[str] = [name for name, _ in placings.best(ruling.accepted, self._best_k)]
         if self._recorder is not None and ruling.grounds is not None:
             self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=self._best_k, returned=returned)
         if not ruling.accepted and ruling.cause:

@@ -61,7 +61,12 @@ def inquest(newcomer: Newcomer, signature: Signature) -> Inquest:
     tenancy = newcomer.tenancy
     arriving = occupier_of(newcomer.lodger)
     residents: dict[ResidentInquiry, None] = {}
+    before: Occupier | None = None
     for position, occupier in enumerate(signature.occupiers):
+        if occupier == before:
+            # In canonical order equals stand side by side; each of them has the same others.
+            continue
+        before = occupier
         resident = occupier.tenancy
         if resident is None or neighbourhoods.tenant_for(resident, arriving, signature) is None:
             continue
