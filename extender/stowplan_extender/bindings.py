@@ -1,7 +1,7 @@
 """Bindings: the one thing here that changes the cluster.
 
 A filter may be old when its pod is bound, and other pods may be on their way. So binding decides again, under a lock per node, against the view
-and the reservations; looks whether the scheduler's Lease still names our pod; promises the place before anything else waits, and only then writes.
+and the reservations, and promises the place before anything else waits; looks whether the scheduler's Lease still names our pod, and only then writes.
 Everything worth knowing goes into the Binding's annotations, which the API server merges into the pod in the transaction that sets its node.
 """
 
@@ -18,7 +18,7 @@ from stowplan_fleet.nodes import NodeName
 from stowplan_extender import lodgings
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
 from stowplan_extender.decision.verdicts import Acceptance
-from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable, NotYet, PlaceLost, PodRefused
+from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable, NotLeading, NotYet, PlaceLost, PodRefused
 from stowplan_extender.judgements import Judge
 from stowplan_extender.leaderships import Leadership
 from stowplan_extender.lodgings import PodRecord
@@ -63,6 +63,12 @@ class Binder:
             return
         newcomer = lodgings.newcomer_of(record, self._view.service)
         acceptance = await self._promise(newcomer, node, f"{args.pod_namespace}/{args.pod_name}")
+        try:
+            # With the place promised and nothing left to wait for but the request itself; not under the lock, or pods for one node would queue for it.
+            await self._leadership.confirm()
+        except NotLeading:
+            self._view.reservations.release(newcomer.uid, node)
+            raise
         await self._write(args, newcomer, acceptance)
 
     async def _promise(self, newcomer: Newcomer, node: NodeName, name: str) -> Acceptance:
@@ -75,8 +81,6 @@ class Binder:
                 if signature is None:
                     raise PlaceLost(f"node {node} is not in the extender's view")
                 verdict, grounds = await self._judge.judge(newcomer, node, signature)
-                # After the last thing that may take long: between this look and the request stands nothing that waits.
-                await self._leadership.confirm()
                 self._view.settle()
                 if self._view.signature_without(node, newcomer.uid) != signature:
                     continue

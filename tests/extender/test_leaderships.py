@@ -111,19 +111,18 @@ async def test_who_does_not_lead_promises_nothing(*, early: bool) -> None:
     assert quay.left("one") == 4000
 
 
-async def test_the_lease_is_looked_at_after_the_decision_under_the_lock() -> None:
-    """Between the last look at the Lease and the request to bind nothing is awaited: the look comes after the predictor's answer, and the lock is held."""
+async def test_the_lease_is_looked_at_between_the_promise_and_the_write() -> None:
+    """Between the last look at the Lease and the request to bind nothing is awaited: the look comes after decision and promise."""
     seen: list[str] = []
 
     class Watched(Never):
         async def confirm(self) -> None:
-            lock = next(iter(quay.binder._locks.values()))
-            seen.append(f"lease, locked {lock.locked()}, asked {quay.toy.calls}, written {len(quay.calls.written)}")
+            seen.append(f"lease, promised {len(quay.view.reservations)}, asked {quay.toy.calls}, written {len(quay.calls.written)}")
 
     quay = Quay(Watched(early=False), ant=10.0)
     quay.service("ant")
     quay.node("one")
     quay.pod("p", "ant")
     await quay.bind("p", "one")
-    assert seen == ["lease, locked True, asked 1, written 0"]
+    assert seen == ["lease, promised 1, asked 1, written 0"]
     assert len(quay.calls.written) == 1
