@@ -31,7 +31,22 @@ def test_test_modules_have_distinct_names() -> None:
 def test_make_lists_every_habit() -> None:
     """`make` alone names each target that a person may type."""
     listed = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for habit in ("run", "test", "lint", "format", "generate", "controlplane", "e2e", "bench", "dataset", "train", "clean"):
+    for habit in (
+        "run",
+        "test",
+        "lint",
+        "format",
+        "generate",
+        "controlplane",
+        "images",
+        "cluster",
+        "cluster-down",
+        "e2e",
+        "bench",
+        "dataset",
+        "train",
+        "clean",
+    ):
         assert re.search(rf"^  {habit}\s+\S", listed, re.MULTILINE), habit
 
 

@@ -32,7 +32,7 @@ def test_every_example_service_names_a_model_that_is_there() -> None:
     """The digest pinned in a service is that of a file in examples/models, and its URI names a ConfigMap with the same file."""
     digests = {f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}": path.stem for path in (EXAMPLES / "models").glob("*.onnx")}
     config_maps = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in documents("models.yaml")}
-    services = [*documents("services.yaml"), *(item for item in documents("cluster.yaml") if item["kind"] == keys.KIND)]
+    services = [item for name in ("services.yaml", "serving.yaml", "cluster.yaml") for item in documents(name) if item["kind"] == keys.KIND]
 
     for service in services:
         model = service["spec"]["model"]

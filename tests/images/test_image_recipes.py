@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import images_builds
 import images_recipes as recipes
 import pytest
 import yaml
@@ -53,6 +54,13 @@ def test_the_example_servers_requirements_are_pinned() -> None:
     """Each has its line in constraints.txt."""
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
     assert set((ROOT / "examples" / "server" / "requirements.txt").read_text().split()) <= pinned
+
+
+def test_the_example_names_the_image_that_is_built() -> None:
+    """Its tag is the version that images are tagged with."""
+    service = next(yaml.safe_load_all((ROOT / "examples" / "serving.yaml").read_text()))
+    image = service["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image == f"localhost/stowplan-example-server:{images_builds.version()}"
 
 
 def test_stages_inherit() -> None:
