@@ -31,13 +31,13 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 def layers(batch: int = 512) -> bytes:
     """Two linear layers with a rectifier between them."""
     nodes = [helper.make_node("MatMul", ["x", "v"], ["a"]), helper.make_node("Relu", ["a"], ["b"]), helper.make_node("MatMul", ["b", "w"], ["y"])]
-    return model(nodes, {"x": (batch, 1024)}, constants={"v": zeros(1024, 2048), "w": zeros(2048, 1024)}).SerializeToString()
+    return bytes(model(nodes, {"x": (batch, 1024)}, constants={"v": zeros(1024, 2048), "w": zeros(2048, 1024)}).SerializeToString())
 
 
 def pooled() -> bytes:
     """A pooling between two rectifiers."""
     nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("MaxPool", ["a"], ["y"], kernel_shape=[2, 2], strides=[2, 2])]
-    return model(nodes, {"x": (8, 64, 112, 112)}).SerializeToString()
+    return bytes(model(nodes, {"x": (8, 64, 112, 112)}).SerializeToString())
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Physics of slices: more multiprocessors, bandwidth, cache or clients never do what they cannot."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -32,7 +33,7 @@ def tasks(draw: st.DrawFn) -> Tasks:
     return Tasks(kinds, np.array(rows, dtype=np.float64).reshape(count, len(COLUMNS)), np.ones(count, dtype=np.bool_))
 
 
-def milliseconds(some: Tasks, where: Place, **less: float) -> np.ndarray:
+def milliseconds(some: Tasks, where: Place, **less: Any) -> np.ndarray:
     part = replace(where.whole, **less)
     return ESTIMATOR.estimates([(some, Place(where.whole, part, where.share))])[0].part_ms
 

@@ -29,7 +29,7 @@ def layers() -> bytes:
         helper.make_node("Softmax", ["b"], ["c"], axis=-1),
         helper.make_node("MatMul", ["c", "w"], ["y"]),
     ]
-    return model(nodes, {"x": (1024, 768)}, constants={"v": zeros(768, 3072), "w": zeros(3072, 768)}).SerializeToString()
+    return bytes(model(nodes, {"x": (1024, 768)}, constants={"v": zeros(768, 3072), "w": zeros(3072, 768)}).SerializeToString())
 
 
 def ask(product: str, *texts: str) -> list[Answer]:

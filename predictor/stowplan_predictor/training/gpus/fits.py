@@ -55,7 +55,7 @@ def _family(found: Data, judged: Judged, family: str) -> _Family:
     rows = samples.samples(found.learned, figures)
     rows = rows.part((rows.families == family) & ~rows.trap)
     target = rows.log_ms - np.log(rows.bound_ms)
-    model = boosted_trees(rows.features, target, percentages=True)
+    model = boosted_trees(rows.features, target)
     asked = samples.samples(found.judged, figures)
     asked = asked.part((asked.families == family) & ~asked.trap)
     said = np.clip(model.predict(asked.features), target.min(), target.max()) + np.log(asked.bound_ms)
