@@ -9,7 +9,7 @@ from support.stages import Stage, inference_service
 from support.troubles import QUICK, QUICK_CORE, again, await_named, await_node, by_hand, node_of
 from support.weathers import Weather
 
-pytestmark = pytest.mark.controlplane
+pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
 
 
 @pytest.fixture

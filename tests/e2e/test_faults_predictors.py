@@ -14,7 +14,7 @@ from support.moody_predictors import serve_moody
 from support.stages import MODELS, Stage, inference_service
 from support.troubles import QUICK, QUICK_CORE, absent, await_named, await_node, by_hand, node_of, stopped
 
-pytestmark = pytest.mark.controlplane
+pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
 # Requests a second: an answer that is remembered would stand in for a predictor that is gone.
 _LOADS = itertools.count(2)
 

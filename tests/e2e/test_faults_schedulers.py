@@ -22,7 +22,7 @@ from support.stages import Stage, inference_service
 from support.troubles import CROWDED, QUICK, QUICK_CORE, again, await_named, await_node, by_hand, node_of, plain_pod, shiftable_clock, stopped
 from support.weathers import Weather
 
-pytestmark = pytest.mark.controlplane
+pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
 
 LEASE = "stowplan-scheduler"
 # client-go's own times, shortened by the same factor: duration, renewal, retry.

@@ -11,7 +11,7 @@ from support.stages import Stage, inference_service
 from support.troubles import CROWDED, QUICK, QUICK_CORE, await_named, await_node, by_hand, node_of
 from support.weathers import Weather
 
-pytestmark = pytest.mark.controlplane
+pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
 PODS = "/api/v1/pods"
 
 

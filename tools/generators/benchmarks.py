@@ -219,7 +219,7 @@ def cluster_apply(found: Row) -> list[str]:
         "",
         f"{where(found)}; {found['nodes']} nodes.",
         "kubectl's own start, operator, predictor, controllers, scheduler and extender; milliseconds. Cold: a model that nobody has seen;",
-        " warm: another service of a model that is known. With so few services the p99 is the longest or next to it.",
+        "warm: another service of a model that is known. With so few services the p99 is the longest or next to it.",
         "",
         *table(["", "services", "p50", "p99", "least", "most"], rows),
     ]
@@ -258,6 +258,8 @@ def cluster(found: Row) -> list[str]:
     for name, section in CLUSTER_PARTS.items():
         if name in found:
             lines += ["", *section(found[name])]
+            if found[name].get("note"):
+                lines += ["", found[name]["note"]]
     return lines
 
 
