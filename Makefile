@@ -90,7 +90,7 @@ fuzz: .venv/.installed-dev ## Fuzz requests, objects and model files: FUZZ_COUNT
 	@$(BIN)/python tools/fuzz.py --count $(FUZZ_COUNT)
 
 .PHONY: dataset
-dataset: .venv/.installed-dev ## Measure this machine: resumable; nothing else may run beside it
+dataset: .venv/.installed-dev ## Measure this machine: about four hours in runs of 85 minutes, resumable; nothing else may run beside it
 	@$(BIN)/python -m stowplan_predictor.training.campaigns --export-only
 	@$(BIN)/python -m stowplan_predictor.training.campaigns --minutes 85
 
@@ -101,6 +101,10 @@ train: .venv/.installed-dev ## Train the shipped bundle from datasets/ and write
 .PHONY: rivals
 rivals: .venv/.installed-dev ## Train every system on every fold and keep its predictions in datasets/: resumable
 	@$(BIN)/python -m stowplan_predictor.training.rivals
+	@for found in datasets/*/provenance.json; do
+		$(BIN)/python -m stowplan_predictor.training.rivals.fusions $$(dirname $$found)
+		$(BIN)/python -m stowplan_predictor.training.calibration.checks $$(dirname $$found)
+	done
 
 .PHONY: evaluate
 evaluate: .venv/.installed-dev ## Render docs/accuracy.md from the kept predictions, and print its main table
