@@ -13,7 +13,7 @@ from stowplan_predictor.training.generated import kinds
 from stowplan_predictor.training.pages import data_cards, data_tables
 
 _ROOT = Path(__file__).resolve().parents[2] / "datasets"
-_FOLDER = min(path for path in _ROOT.iterdir() if path.is_dir())
+_FOLDER = min(path.parent for path in _ROOT.glob("*/provenance.json"))
 
 
 @pytest.fixture(scope="module")
