@@ -1,6 +1,7 @@
 """The bundle of GPUs that comes with the package answers for real networks on the catalogue's GPUs."""
 
 import functools
+from itertools import pairwise
 
 import pytest
 from onnx import helper
@@ -62,7 +63,8 @@ def test_larger_instances_are_never_slower(product: str) -> None:
 
     medians = [answer.isolated.median_ms for answer in answers if answer.isolated is not None]
     assert len(medians) == len(answers)
-    assert medians == sorted(medians, reverse=True)
+    # Equal but for the last digits where more of what is not short makes no difference.
+    assert all(larger <= smaller * (1 + 1e-9) for smaller, larger in pairwise(medians))
     assert all(answer.basis is Basis.EXTRAPOLATED for answer in answers[:-1])
 
 
@@ -73,5 +75,5 @@ def test_every_gpu_of_the_catalogue_is_answered() -> None:
         assert whole.isolated is not None, whole.message
         assert half.isolated is not None, half.message
         assert quarter.isolated is not None, quarter.message
-        assert half.isolated.median_ms >= whole.isolated.median_ms
+        assert half.isolated.median_ms >= whole.isolated.median_ms * (1 - 1e-9)
         assert quarter.isolated.median_ms == pytest.approx(whole.isolated.median_ms)
