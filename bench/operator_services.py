@@ -24,15 +24,16 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "tests")]
 
 import controlplane_parts as parts  # noqa: E402 -- the path comes first
 import yaml  # noqa: E402
 from controlplane_binaries import ensure  # noqa: E402
 from controlplane_clusters import ADMIN, Cluster  # noqa: E402
-from parts import figures as figures_  # noqa: E402
 from stowplan_fleet import keys  # noqa: E402
 from support import components  # noqa: E402
+
+from bench.parts import figures as figures_  # noqa: E402
 
 IN_ONE_NAMESPACE: Final = 100
 NODES: Final = 20

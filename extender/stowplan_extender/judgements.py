@@ -6,7 +6,7 @@ Pure towards the cluster: asking twice changes nothing, because the scheduler as
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, cast
 
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.nodes import NodeName
@@ -86,7 +86,7 @@ class Judge:
         else:
             special = {}
         ruling = Ruling()
-        known: Mapping[int | None, Verdict] = {**judged, None: _UNKNOWN_NODE}
+        known = {**cast("Mapping[int | None, Verdict]", judged), None: _UNKNOWN_NODE}
         accept = ruling.accepted.append
         for name, number in zip(map(NodeName, names), numbers, strict=True):
             verdict = (special.get(name) if special else None) or known[number]

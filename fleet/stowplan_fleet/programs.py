@@ -46,6 +46,7 @@ def start(
     parser.add_argument("--settings", type=Path, help=f"YAML file; environment variables {env_prefix}<GROUP>_<FIELD> win over it")
     parser.add_argument("--show-settings", action="store_true", help="print the effective settings and stop")
     given = parser.parse_args(arguments)
+    refused: tuple[type[Exception], ...] = (SettingsRefused, OSError, *refusals)
     try:
         effective = settings.load(kind, given.settings, env_prefix)
         if given.show_settings:
@@ -53,6 +54,6 @@ def start(
             return 0
         logs.configure(effective.log_level)
         return serve(effective)
-    except (SettingsRefused, OSError, *refusals) as error:
+    except refused as error:
         sys.stderr.write(f"{program}: {error}\n")
         return 1
