@@ -61,6 +61,11 @@ class Scene:
         spec = {key: deployment["spec"][key] for key in ("replicas", "strategy")}
         return {"conditions": conditions, "status": plain, "spec": spec, "container": deployment["spec"]["template"]["spec"]["containers"][0]["resources"]}
 
+    def remove(self, name: str) -> None:
+        """Deletes a service and waits until its pods are gone: a node takes only so many tenants that anybody can predict."""
+        self.stage.cluster.kubectl("delete", "stow", name, "-n", self.stage.namespace, "--timeout=10s")
+        wait_until(lambda: not self.stage.pods(name), 30, lambda: f"pods of {name} gone; {self.stage.tell(name)}")
+
     def await_named(self, log: str, metric: str, timeout_s: float = 30, **labels: str) -> None:
         """Waits until a log line and a metric of the operator name what happened."""
         wait_until(lambda: self.operator.logged(log), timeout_s, f"a log line that says {log!r}")
@@ -120,6 +125,7 @@ def test_killed_after_each_of_its_writes_it_arrives_where_an_undisturbed_one_doe
         told = [reason for reason in reasons if reason[0] in {"Analyzed", "RungChosen", "AllReplicasReady"}]
         assert len(told) == len(set(told))
         assert len(scene.stage.pods(name)) == 1
+        scene.remove(name)
     assert killed >= 6
 
 
@@ -149,6 +155,7 @@ def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(sce
         ladder = {rung["sliceClass"]: rung for rung in scene.stage.service(name)["status"]["ladder"]}
         assert (ladder[QUICK_CORE]["skipped"], ladder[QUICK_CORE]["cost"], ladder[QUICK_CORE]["costBasis"]) == ("NoSpareSlice", 1, "price")
         assert "skipped" not in ladder[SLOW_CORE]
+        scene.remove(name)
 
 
 @pytest.mark.parametrize("status", [429, 500, 410, 403])
