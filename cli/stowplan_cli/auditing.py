@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from stowplan_fleet import keys
 
-from stowplan_cli import audits, clusters, documents, exits, outputs, placing, progresses, questions
+from stowplan_cli import audits, clusters, exits, outputs, placing, progresses, questions
 from stowplan_cli.audits import Finding, Invariant
 from stowplan_cli.clusters import Access
 
@@ -41,6 +41,8 @@ def audit(
 
     Exit status 4 where a promise is broken. What changed after the decision (an objective, a label) is noted, and breaks nothing.
     """
+    from stowplan_cli import documents
+
     items = documents.read_objects(cluster) if cluster else list(clusters.objects_of(Access(kubeconfig, context)))
     findings = structural(items)
     if predict:
