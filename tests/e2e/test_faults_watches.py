@@ -1,6 +1,7 @@
 """Watches that lie: silent, torn, swallowing, or with a megabyte at once. Nothing is promised twice, and everything comes back by itself."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from stowplan_fleet import keys
@@ -16,7 +17,7 @@ PODS = "/api/v1/pods"
 
 
 @pytest.fixture
-def served(stage: Stage, weather: Weather) -> Stage:
+def served(stage: Stage, weather: Weather) -> Iterator[Stage]:
     """A stage with one service whose objective holds for one server a node and not for two; its first server runs on node `only`."""
     alone = stage.ask("resnet50", QUICK_CORE, 1)
     beside = stage.ask("resnet50", QUICK_CORE, 1, [stage.occupant("resnet50", QUICK_CORE, 1)])
@@ -25,7 +26,9 @@ def served(stage: Stage, weather: Weather) -> Stage:
     weather.clear()
     stage.apply(inference_service("lone", "resnet50", between(upper_ms(alone), upper_ms(beside)), slice_classes=[QUICK_CORE]))
     stage.await_bound("lone")
-    return stage
+    yield stage
+    # Before the stage is cleared: the extender has to see that.
+    weather.clear()
 
 
 def test_a_silent_watch_hides_no_binding_of_ours(served: Stage, weather: Weather) -> None:
