@@ -1,11 +1,13 @@
 """`kubectl explain` reads like documentation: every field says what it is, how large it may be, and what it is where it is left out."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from controlplane_clusters import Cluster
+from controlplane_errors import CommandFailed
 from support import api_definitions
 from support.controlplane import wait_until
 
@@ -99,8 +101,15 @@ def test_there_are_no_floating_point_numbers_to_write(schema: Schema) -> None:
 def test_kubectl_explain_tells_it(apiserver: Cluster, schema: Schema) -> None:
     """By the short name too: the description, the limits and the default of a field as kubectl prints them."""
     assert schema
-    apiserver.kubectl("api-resources", "--api-group=stowplan.dev")  # asks the server anew; `explain` would believe what kubectl remembers
-    said = apiserver.kubectl("explain", "stow.spec.slo.percentile")
+
+    def explained() -> str:
+        """Nothing while the server has not published the schema yet, which it does some moments after the definition is established."""
+        apiserver.kubectl("api-resources", "--api-group=stowplan.dev")  # asks the server anew; `explain` would believe what kubectl remembers
+        with contextlib.suppress(CommandFailed):
+            return apiserver.kubectl("explain", "stow.spec.slo.percentile")
+        return ""
+
+    said = wait_until(explained, 20, "kubectl does not explain")
     assert "Share of the requests for which it shall hold, in percent." in said
     assert "<integer>" in said
     whole = apiserver.kubectl("explain", "inferenceservices.spec", "--recursive")
