@@ -148,7 +148,8 @@ def test_deletion_leaves_nothing_and_the_name_can_be_used_again(stage: Stage, ha
     found = stage.cluster.get("deployment", "brief", "-n", stage.namespace)
     assert found["metadata"]["uid"] != first
     stage.cluster.kubectl("delete", "stow", "brief", "-n", stage.namespace, "--timeout=5s")
-    wait_until(lambda: not stage.pods("brief"), 20, lambda: stage.tell("brief"))
+    # The garbage collector asks for new kinds of owners every half minute.
+    wait_until(lambda: not stage.pods("brief"), 60, lambda: stage.tell("brief"))
     wait_until(lambda: not stage.cluster.get("deployments", "-n", stage.namespace)["items"], 20, "the Deployment is gone")
 
 
