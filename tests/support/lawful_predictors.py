@@ -67,17 +67,24 @@ class LawfulPredictor(predictor_pb2_grpc.PredictorServiceServicer):
 
 
 @contextmanager
-def serve(port: int) -> Iterator[LawfulPredictor]:
-    """Serves the law on a loopback port."""
-    servicer = LawfulPredictor()
+def serving(port: int, servicer: LawfulPredictor) -> Iterator[None]:
+    """Serves an instance on a loopback port."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     predictor_pb2_grpc.add_PredictorServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
-        yield servicer
+        yield
     finally:
         server.stop(grace=None).wait()
+
+
+@contextmanager
+def serve(port: int) -> Iterator[LawfulPredictor]:
+    """Serves the law on a loopback port."""
+    servicer = LawfulPredictor()
+    with serving(port, servicer):
+        yield servicer
 
 
 def _cores_of(tenant: pb.Tenant) -> float:

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from concurrent import futures
 from contextlib import contextmanager
 
 import grpc
 from stowplan.predictor.v1 import predictor_pb2 as pb
-from stowplan.predictor.v1 import predictor_pb2_grpc
-from support.lawful_predictors import BUNDLE, LawfulPredictor
+from support.lawful_predictors import BUNDLE, LawfulPredictor, serving
 
 
 class MoodyPredictor(LawfulPredictor):
@@ -42,11 +40,5 @@ class MoodyPredictor(LawfulPredictor):
 def serve_moody(port: int) -> Iterator[MoodyPredictor]:
     """Serves on a loopback port."""
     servicer = MoodyPredictor()
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
-    predictor_pb2_grpc.add_PredictorServiceServicer_to_server(servicer, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    try:
+    with serving(port, servicer):
         yield servicer
-    finally:
-        server.stop(grace=None).wait()
