@@ -11,8 +11,10 @@ from typing import Any, Final
 import msgspec
 from google.protobuf import json_format
 from stowplan.predictor.v1 import predictor_pb2 as pb
-from stowplan_fleet import codecs
 from stowplan_fleet.answers import Answer
+from stowplan_fleet.codecs.answers import answer_from_message, answer_to_message
+from stowplan_fleet.codecs.devices import device_from_message, device_to_message
+from stowplan_fleet.codecs.questions import question_from_message, question_to_message
 from stowplan_fleet.devices import Device
 from stowplan_fleet.errors import FleetError, ManifestRefused
 from stowplan_fleet.nodes import NodeName
@@ -96,7 +98,7 @@ def record_of(grounds: Grounds, *, verb: str, pod: str, at: str, best_k: int, re
         signatures=list(numbers),
         nodes={str(name): None if signature is None else numbers[signature] for name, signature in grounds.signatures.items()},
         said=[_said(inquiry, grounds.answers.get(inquiry)) for inquiry in grounds.asked],
-        devices={str(name): json_format.MessageToDict(codecs.device_to_message(device)) for name, device in sorted(devices.items())},
+        devices={str(name): json_format.MessageToDict(device_to_message(device)) for name, device in sorted(devices.items())},
         best_k=best_k,
         verdicts=[outcome_of(verdict) for verdict in grounds.verdicts.values()],
         returned=list(returned),
@@ -133,7 +135,7 @@ def answers_of(record: Record) -> dict[Inquiry, Answer]:
     for inquiry, said in zip(inquiries_of(record), record.said, strict=True):
         if said.answer is not None:
             try:
-                found[inquiry] = codecs.answer_from_message(json_format.ParseDict(said.answer, pb.Answer()), said.bundle)
+                found[inquiry] = answer_from_message(json_format.ParseDict(said.answer, pb.Answer()), said.bundle)
             except (json_format.ParseError, FleetError) as error:
                 raise ManifestRefused(f"the record of {record.pod}: an answer that cannot be read: {error}") from error
     return found
@@ -146,7 +148,7 @@ def inquiries_of(record: Record) -> list[Inquiry]:
         ManifestRefused: a question that is none.
     """
     try:
-        return [Inquiry(said.runtime, codecs.question_from_message(json_format.ParseDict(said.question, pb.Question()))) for said in record.said]
+        return [Inquiry(said.runtime, question_from_message(json_format.ParseDict(said.question, pb.Question()))) for said in record.said]
     except (json_format.ParseError, FleetError) as error:
         raise ManifestRefused(f"the record of {record.pod}: a question that cannot be read: {error}") from error
 
@@ -158,7 +160,7 @@ def devices_of(record: Record) -> dict[DeviceName, Device]:
         ManifestRefused: one that is none.
     """
     try:
-        return {DeviceName(name): codecs.device_from_message(name, json_format.ParseDict(plain, pb.Device())) for name, plain in record.devices.items()}
+        return {DeviceName(name): device_from_message(name, json_format.ParseDict(plain, pb.Device())) for name, plain in record.devices.items()}
     except (json_format.ParseError, FleetError) as error:
         raise ManifestRefused(f"the record of {record.pod}: a device that cannot be read: {error}") from error
 
@@ -199,10 +201,10 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 def _said(inquiry: Inquiry, answer: Answer | None) -> Said:
-    question = json_format.MessageToDict(codecs.question_to_message(inquiry.question))
+    question = json_format.MessageToDict(question_to_message(inquiry.question))
     if answer is None:
         return Said(inquiry.runtime, question)
-    return Said(inquiry.runtime, question, json_format.MessageToDict(codecs.answer_to_message(answer)), answer.bundle)
+    return Said(inquiry.runtime, question, json_format.MessageToDict(answer_to_message(answer)), answer.bundle)
 
 
 def _holders(record: Record, number: int) -> str:

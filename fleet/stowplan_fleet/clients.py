@@ -15,8 +15,9 @@ import grpc.aio
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
 
-from stowplan_fleet import codecs
 from stowplan_fleet.answers import Answer, UnknownReason
+from stowplan_fleet.codecs.answers import answers_from_message, summary_from_message
+from stowplan_fleet.codecs.questions import request_to_message
 from stowplan_fleet.devices import Device
 from stowplan_fleet.errors import GraphRefused, MessageRefused, PredictorBusy, PredictorUnavailable
 from stowplan_fleet.predictors import GraphSummary
@@ -112,7 +113,7 @@ class GrpcPredictor:
                 logger.warning("predictor not reached with a graph; it is pushed again when asked for", extra={"target": target, "error": str(result)})
         if len(failures) == len(results):
             raise failures[0]
-        return codecs.summary_from_message(next(result for result in results if not isinstance(result, BaseException)))
+        return summary_from_message(next(result for result in results if not isinstance(result, BaseException)))
 
     async def predict(self, questions: Sequence[Question], devices: Mapping[DeviceName, Device], runtime: str) -> Sequence[Answer]:
         """One answer a question, in order.
@@ -123,9 +124,9 @@ class GrpcPredictor:
         """
         if not questions:
             return ()
-        response = await self._ask("Predict", codecs.request_to_message(questions, devices, runtime), self._attempts())
+        response = await self._ask("Predict", request_to_message(questions, devices, runtime), self._attempts())
         try:
-            answers = codecs.answers_from_message(response)
+            answers = answers_from_message(response)
         except MessageRefused as error:
             raise PredictorUnavailable(f"the predictor answers what this version cannot read: {error}; run equal versions") from error
         if len(answers) != len(questions):
@@ -134,13 +135,13 @@ class GrpcPredictor:
 
     async def anywhere_forgotten(self, question: Question, devices: Mapping[DeviceName, Device], runtime: str) -> bool:
         """Whether a target that answers does not know a graph of the question."""
-        request = codecs.request_to_message((question,), devices, runtime)
+        request = request_to_message((question,), devices, runtime)
         calls = (self._ask("Predict", request, (target, target)) for target in self._targets)
         results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
         for target, result in zip(self._targets, results, strict=True):
             if isinstance(result, BaseException):
                 logger.debug("predictor not reached; nothing is known of its graphs", extra={"target": target, "error": str(result)})
-            elif any(answer.unknown_reason is UnknownReason.GRAPH_NOT_FOUND for answer in codecs.answers_from_message(result)):
+            elif any(answer.unknown_reason is UnknownReason.GRAPH_NOT_FOUND for answer in answers_from_message(result)):
                 return True
         return False
 

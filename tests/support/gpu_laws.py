@@ -15,7 +15,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
-from stowplan_fleet import codecs
+from stowplan_fleet.codecs.devices import device_from_message
+from stowplan_fleet.codecs.questions import question_from_message
 from stowplan_fleet.devices import GpuDevice
 from stowplan_fleet.errors import ShareRefused
 from stowplan_fleet.gpus.shares import share_of
@@ -38,8 +39,8 @@ class LawfulGpuPredictor(LawfulPredictor):
     """Answers by the law for GPUs; what is no GPU is not supported."""
 
     def _answer(self, question: pb.Question, devices: Mapping[str, pb.Device]) -> pb.Answer:
-        asked = codecs.question_from_message(question)
-        device = codecs.device_from_message(asked.subject.slice_class.device, devices[asked.subject.slice_class.device])
+        asked = question_from_message(question)
+        device = device_from_message(asked.subject.slice_class.device, devices[asked.subject.slice_class.device])
         flops = self.flops.get(asked.subject.graph_digest)
         if flops is None:
             return pb.Answer(basis=pb.BASIS_UNKNOWN, unknown_reason=pb.UNKNOWN_REASON_GRAPH_NOT_FOUND, message="this graph was not analysed here")

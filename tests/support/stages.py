@@ -11,8 +11,10 @@ import grpc
 from controlplane_clusters import Cluster
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
-from stowplan_fleet import codecs, keys, slices
+from stowplan_fleet import keys, slices
 from stowplan_fleet.answers import Answer
+from stowplan_fleet.codecs.answers import answers_from_message
+from stowplan_fleet.codecs.questions import request_to_message
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.questions import Occupant, Question, Tenant, canonical_tenants
 from stowplan_fleet.services import GraphDigest
@@ -110,8 +112,8 @@ class Stage:
             subject = self.occupant(model, slice_class, requests_per_second)
             question = Question(subject, canonical_tenants(list(tenants)))
             devices = {device.name: device for device in self.devices.values()}
-            response = stub.Predict(codecs.request_to_message([question], devices, RUNTIME), timeout=30)
-            return codecs.answers_from_message(response)[0]
+            response = stub.Predict(request_to_message([question], devices, RUNTIME), timeout=30)
+            return answers_from_message(response)[0]
 
     def occupant(self, model: str, slice_class: str, requests_per_second: float) -> Occupant:
         """A server process of a model on a slice, as questions name it."""

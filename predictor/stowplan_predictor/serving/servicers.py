@@ -10,8 +10,10 @@ from typing import Any, Final, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 from stowplan.predictor.v1 import predictor_pb2 as pb
-from stowplan_fleet import clients, codecs
+from stowplan_fleet import clients
 from stowplan_fleet.answers import Answer
+from stowplan_fleet.codecs.answers import answer_to_message, summary_to_message
+from stowplan_fleet.codecs.questions import request_from_message
 from stowplan_fleet.devices import Device
 from stowplan_fleet.errors import MessageRefused
 from stowplan_fleet.questions import Question
@@ -112,7 +114,7 @@ class PredictorServicer:
         shapes = {name: tuple(shape.dimensions) for name, shape in request.input_shapes.items()}
         # Fusion depends on the runtime, so every pipeline remembers the graph in its own way; the digest is the same.
         summaries = [served.pipeline.analyze(model, shapes) for served in self._opened().values()]
-        return codecs.summary_to_message(summaries[0]).SerializeToString()
+        return summary_to_message(summaries[0]).SerializeToString()
 
     def _recalled(self, raw: bytes) -> bytes | None:
         """The response where every answer is remembered: faster given here, in the event loop, than by a thread; None where there is work to do."""
@@ -129,14 +131,14 @@ class PredictorServicer:
         if len(request.questions) > self._max_questions:
             raise MessageRefused(f"{len(request.questions)} questions in one call; ask at most {self._max_questions}")
         opened = self._opened()
-        questions, devices, runtime = codecs.request_from_message(request)
+        questions, devices, runtime = request_from_message(request)
         # A runtime nobody serves is answered by any pipeline: it says so in each answer.
         return questions, devices, runtime, opened.get(runtime) or next(iter(opened.values()))
 
     def _response(self, answers: Sequence[Answer], served: Served) -> bytes:
         for (basis, reason), count in Counter((answer.basis, answer.unknown_reason) for answer in answers).items():
             self._measures.answers.labels(basis.value, reason.value if reason else "").inc(count)
-        return pb.PredictResponse(answers=[codecs.answer_to_message(answer) for answer in answers], bundle=served.label).SerializeToString()
+        return pb.PredictResponse(answers=[answer_to_message(answer) for answer in answers], bundle=served.label).SerializeToString()
 
     def _describe(self, raw: bytes) -> bytes:
         request = _parsed(pb.DescribeBundleRequest, raw)
