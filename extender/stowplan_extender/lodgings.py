@@ -32,6 +32,8 @@ class PodRecord:
     slice_class: SliceClass | None
     problem: str = ""
     """Why the slice class could not be read, where the pod names one."""
+    unschedulable: bool = False
+    """The scheduler has tried the pod and found no node for it; False once it is bound."""
 
 
 def record_of(pod: PodManifest) -> PodRecord:
@@ -53,6 +55,7 @@ def record_of(pod: PodManifest) -> PodRecord:
         service=pods.service_name_of(pod) if pods.is_ours(pod) else None,
         slice_class=slice_class,
         problem=problem,
+        unschedulable=not pod.spec.node_name and any(item.type == "PodScheduled" and item.status == "False" for item in pod.status.conditions),
     )
 
 

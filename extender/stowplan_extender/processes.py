@@ -81,6 +81,7 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
 
     async def when_synced() -> None:
         await feeds.synced()
+        wake_ups.adopt()
         on_synced()
 
     clock = time.monotonic

@@ -3,6 +3,9 @@
 kube-scheduler tries a refused pod again when something it watches changes, else after five minutes. What changes our verdicts is often nothing it watches: an
 objective that was relaxed, a descriptor that was added, a prediction that moved. So pods that a filter left without a node are judged again every few seconds
 and, where a node would take one now, its retry annotation is written: an update of the pod is such a change.
+
+Whom a former process refused, nobody here remembers, and the scheduler beside us does not ask again: so whoever waits when the view is first complete is
+looked at once, too (`adopt`).
 """
 
 import asyncio
@@ -33,6 +36,8 @@ _SLEEPERS_MAX: Final = 4_096
 class _Sleeper:
     since_s: float
     touched_s: float | None = None
+    adopted: bool = False
+    """Found waiting, not refused here: perhaps it waits for something that is none of our business, so it is touched once."""
 
 
 class WakeUps:
@@ -58,8 +63,18 @@ class WakeUps:
         """Notes how a filter ended for a pod."""
         if not refused:
             self._sleepers.pop(uid, None)
-        elif uid not in self._sleepers and len(self._sleepers) < _SLEEPERS_MAX:
+            return
+        known = self._sleepers.get(uid)
+        if known is not None:
+            known.adopted = False
+        elif len(self._sleepers) < _SLEEPERS_MAX:
             self._sleepers[uid] = _Sleeper(self._clock())
+
+    def adopt(self) -> None:
+        """Takes on the pods that were found unschedulable before we were here."""
+        for record in self._view.pending():
+            if record.unschedulable and record.uid not in self._sleepers and len(self._sleepers) < _SLEEPERS_MAX:
+                self._sleepers[record.uid] = _Sleeper(self._clock(), adopted=True)
 
     @property
     def sleeping(self) -> int:
@@ -75,10 +90,13 @@ class WakeUps:
     async def look(self) -> None:
         """Judges every sleeper once, and touches those that a node would take."""
         waiting = {record.uid: record for record in self._view.pending()}
-        for uid in [uid for uid in self._sleepers if uid not in waiting]:
-            del self._sleepers[uid]
         for uid, sleeper in list(self._sleepers.items()):
             now = self._clock()
+            if uid not in waiting:
+                # The scheduler's watch may be ahead of ours: who is not seen yet is not forgotten at once.
+                if self._view.pod(uid) is not None or now - sleeper.since_s >= self._settings.again_s:
+                    self._sleepers.pop(uid, None)
+                continue
             # One that was refused only now is the scheduler's to try; one that was touched gets time to be tried.
             early = now - sleeper.since_s < self._settings.every_s or (sleeper.touched_s is not None and now - sleeper.touched_s < self._settings.again_s)
             if early or not await self._fits(waiting[uid]):
@@ -86,6 +104,8 @@ class WakeUps:
             if not await self._touch(waiting[uid]):
                 return
             sleeper.touched_s = now
+            if sleeper.adopted:
+                self._sleepers.pop(uid, None)
 
     async def _fits(self, record: PodRecord) -> bool:
         try:

@@ -95,3 +95,69 @@ async def test_a_touch_that_fails_is_tried_again(status: str) -> None:
     quay.calls.mode = "ok"
     await quay.wake_ups.look()
     assert quay.calls.touched == ["vision/p"]
+
+
+def found_unschedulable(quay: Quay, name: str) -> None:
+    """The watch shows a pod for which the scheduler found no node."""
+    quay.calls.pods[f"vision/{name}"]["status"] = {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}
+    quay.watch(name)
+
+
+async def test_whom_a_former_process_refused_is_woken_once_by_the_next_one() -> None:
+    """The extender was restarted beside a scheduler that was not: it refused nobody yet, and finds a pod that waits and that a node would take now."""
+    quay = Quay(bee=10.0)
+    quay.service("bee")
+    quay.node("one", cores=4)
+    quay.pod("fresh", "bee")
+    quay.pod("left-over", "bee")
+    found_unschedulable(quay, "left-over")
+    quay.wake_ups.adopt()
+    await quay.wake_ups.look()
+    assert quay.calls.touched == [], "the scheduler may be trying it"
+    quay.clock.now += 10
+    await quay.wake_ups.look()
+    assert quay.calls.touched == ["vision/left-over"]
+    quay.clock.now += 100
+    await quay.wake_ups.look()
+    assert quay.calls.touched == ["vision/left-over"], "it may wait for something that is none of our business"
+
+
+async def test_who_was_adopted_and_is_refused_here_is_ours_from_then_on() -> None:
+    """A filter tells that it is we for whom the pod waits: it is woken whenever a node would take it."""
+    quay = Quay(ant=10.0, bee=10.0)
+    await refused(quay)
+    quay.wake_ups._sleepers.clear()
+    found_unschedulable(quay, "p")
+    quay.wake_ups.adopt()
+    await quay.verbs.filter(quay.args("p", "one"))
+    quay.service("ant", slo_ms=60_000)
+    for _ in range(2):
+        quay.clock.now += 40
+        await quay.wake_ups.look()
+    assert quay.calls.touched == ["vision/p", "vision/p"]
+
+
+async def test_who_is_not_seen_yet_is_not_forgotten() -> None:
+    """The scheduler's watch is ahead of ours: it asks about a pod, we refuse it, and only seconds later see it. It is woken all the same; a pod that never
+    shows up is forgotten after a while.
+    """
+    quay = Quay(ant=10.0, bee=10.0)
+    quay.service("ant", slo_ms=13)
+    quay.service("bee")
+    quay.node("one", cores=4)
+    quay.pod("resident", "ant")
+    await quay.bind("resident", "one")
+    quay.watch("resident")
+    for name in ("late", "never"):
+        quay.pod(name, "bee", seen=False)
+        await quay.verbs.filter(quay.args(name, "one"))
+    quay.service("ant", slo_ms=60_000)
+    quay.clock.now += 10
+    await quay.wake_ups.look()
+    assert quay.calls.touched == []
+    quay.watch("late")
+    await quay.wake_ups.look()
+    assert quay.calls.touched == ["vision/late"]
+    quay.clock.now += 30
+    await quay.wake_ups.look()
+    assert quay.wake_ups.sleeping == 1
