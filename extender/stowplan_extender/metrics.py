@@ -4,6 +4,7 @@ from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from stowplan_fleet.expiries import Expiries
 
 # From a warm filter over a hundred nodes (well under 1 ms) to the scheduler's own default timeout (5 s); the defaults of the library start
 # at 5 ms and would show nothing.
@@ -38,6 +39,7 @@ class Metrics:
         self.devices_contested = gauge("devices_contested", "Devices that several ConfigMaps describe differently; the first one by name counts.")
         self.records = counter("records", "Decisions to be recorded, by outcome.", ["outcome"])
         self.objects_refused = counter("objects_refused", "Objects that could not be read.", ["resource"])
+        self.certificates = Expiries("extender", self.registry)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' text format."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from stowplan_fleet import heaps
+from stowplan_fleet import channels, heaps
 from stowplan_fleet.clients import GrpcPredictor
 
 from stowplan_extender import credentials, listeners, serving
@@ -53,6 +53,7 @@ async def run(settings: ExtenderSettings) -> None:
 
     Raises:
         ConfigurationRefused: no usable credentials for the API server.
+        CertificateRefused: no usable ones for the predictor.
         OSError: a port is taken.
     """
     stop = asyncio.Event()
@@ -87,7 +88,8 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
     clock = time.monotonic
     metrics = Metrics()
     view = ClusterView(clock, settings.placement.reservation_s)
-    async with GrpcPredictor(settings.predictor.targets, settings.predictor.timeout_s) as predictor:
+    identity = channels.identity(settings.predictor.tls, metrics.certificates)
+    async with GrpcPredictor(settings.predictor.targets, settings.predictor.timeout_s, identity) as predictor:
         predictions = Predictions(predictor, view.device, settings.predictor, clock, metrics)
         recorder = Recorder(settings.recording, view.device, metrics) if settings.recording.directory else None
         judge = Judge(view, predictions, settings.predictor.reuse_s, clock, grounds=recorder is not None)

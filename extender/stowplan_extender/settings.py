@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from stowplan_fleet.channels import ClientTls
 from stowplan_fleet.errors import SettingsRefused
 
 
@@ -69,6 +70,7 @@ class PredictorSettings:
     """Answers kept in memory; about 1 kB each."""
     probe_s: float = 5.0
     """Time between two looks whether the predictor is there."""
+    tls: ClientTls = field(default_factory=ClientTls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ import grpc.aio
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
 
+from stowplan_fleet import handshakes
 from stowplan_fleet.answers import Answer, UnknownReason
+from stowplan_fleet.channels import Channels, ClientIdentity
 from stowplan_fleet.codecs.answers import answers_from_message, summary_from_message
 from stowplan_fleet.codecs.questions import request_to_message
 from stowplan_fleet.devices import Device
@@ -27,25 +29,11 @@ from stowplan_fleet.slices import DeviceName
 logger = logging.getLogger(__name__)
 Response = TypeVar("Response")
 
-# Protobuf's own bound on a message (2 GiB): what a server accepts is the server's decision.
-SEND_LIMIT_BYTES: Final = 2**31 - 1
-# An answer takes about 200 bytes; this holds those to 80,000 questions.
-RECEIVE_LIMIT_BYTES: Final = 16 << 20
 # Trailing metadata of RESOURCE_EXHAUSTED that tells "too much at once" (`busy`: later helps) from "too large" (it does not).
 RETRY_KEY: Final = "stowplan-retry"
 RETRY_BUSY: Final = "busy"
 # How long to wait then, in milliseconds: gRPC's own spelling (gRFC A6), so that other clients' retry policies heed it too.
 PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
-
-_OPTIONS: Final = [
-    ("grpc.max_send_message_length", SEND_LIMIT_BYTES),
-    ("grpc.max_receive_message_length", RECEIVE_LIMIT_BYTES),
-    # Our one retry is ours to count.
-    ("grpc.enable_retries", 0),
-    # A predictor that comes back after a restart is found within a second, not within gRPC's default two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +49,23 @@ class BundleDescription:
 class GrpcPredictor:
     """Implements `predictors.Predictor`. Use within one event loop; `close` it, or use it as an async context manager."""
 
-    def __init__(self, targets: Sequence[str] | str, timeout_s: float) -> None:
+    def __init__(
+        self, targets: Sequence[str] | str, timeout_s: float, identity: ClientIdentity | None = None, server_names: Mapping[str, str] | None = None
+    ) -> None:
         """Makes a client; nothing is connected until the first call.
 
         Args:
             targets: `host:port` of each predictor.
             timeout_s: deadline of a call, attempts together.
+            identity: who we are, and whom we trust; None for no TLS.
+            server_names: what the certificate of a target must hold, where that is not its host.
         """
         self._targets = (targets,) if isinstance(targets, str) else tuple(targets)
         if not self._targets:
             raise ValueError("name at least one predictor (host:port)")
         self._timeout_s = timeout_s
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._tls = identity.tls if identity else None
+        self._channels = Channels(identity, server_names or {}, timeout_s)
         self._preferred = 0
 
     @property
@@ -88,9 +81,7 @@ class GrpcPredictor:
 
     async def close(self) -> None:
         """Closes all connections."""
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
+        await self._channels.close()
 
     async def analyze(self, onnx_model: bytes, input_shapes: Mapping[str, tuple[int, ...]]) -> GraphSummary:
         """Pushes a model to every target.
@@ -160,10 +151,7 @@ class GrpcPredictor:
         return self._targets[self._preferred % count], self._targets[(self._preferred + 1) % count]
 
     def _method(self, target: str, method: str) -> Callable[..., Awaitable[Any]]:
-        channel = self._channels.get(target)
-        if channel is None:
-            channel = self._channels[target] = grpc.aio.insecure_channel(target, options=_OPTIONS)
-        stub = predictor_pb2_grpc.PredictorServiceStub(channel)
+        stub = predictor_pb2_grpc.PredictorServiceStub(self._channels.to(target))
         call: Callable[..., Awaitable[Any]] = getattr(stub, method)
         return call
 
@@ -175,25 +163,24 @@ class GrpcPredictor:
             return await self._method(first, method)(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                raise _refusal(method, first, error) from error
+                raise self._refusal(method, first, error) from error
         if second != first:
             self._preferred += 1
         try:
             return await self._method(second, method)(request, timeout=max(0.0, deadline - loop.time()))
         except grpc.aio.AioRpcError as error:
-            raise _refusal(method, second, error) from error
+            raise self._refusal(method, second, error) from error
 
-
-def _refusal(method: str, target: str, error: grpc.aio.AioRpcError) -> Exception:
-    code, details = error.code(), error.details() or "no details"
-    is_analysis = method == "AnalyzeGraph"
-    if code is grpc.StatusCode.INVALID_ARGUMENT:
-        return GraphRefused(details) if is_analysis else MessageRefused(details)
-    if code is grpc.StatusCode.NOT_FOUND and not is_analysis:
-        return MessageRefused(details)
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        busy = (RETRY_KEY, RETRY_BUSY) in {(key, value) for key, value in (error.trailing_metadata() or ())}
-        if is_analysis and not busy:
-            return GraphRefused(f"the model is larger than the predictor accepts ({details}); drop its weights with `stowplan strip`")
-        return PredictorBusy(f"predictor {target}: {details}")
-    return PredictorUnavailable(f"predictor {target}: {code.name}: {details}")
+    def _refusal(self, method: str, target: str, error: grpc.aio.AioRpcError) -> Exception:
+        code, details = error.code(), error.details() or "no details"
+        is_analysis = method == "AnalyzeGraph"
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            return GraphRefused(details) if is_analysis else MessageRefused(details)
+        if code is grpc.StatusCode.NOT_FOUND and not is_analysis:
+            return MessageRefused(details)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            busy = (RETRY_KEY, RETRY_BUSY) in {(key, value) for key, value in (error.trailing_metadata() or ())}
+            if is_analysis and not busy:
+                return GraphRefused(f"the model is larger than the predictor accepts ({details}); drop its weights with `stowplan strip`")
+            return PredictorBusy(f"predictor {target}: {details}")
+        return PredictorUnavailable(f"predictor {target}: {code.name}: {handshakes.explained(details, self._tls)}")

@@ -11,6 +11,7 @@
     - MessageRefused      a message of the contract holds what this version cannot read
     - SettingsRefused     a settings file or variable has an unknown name or a value of the wrong type
     - CredentialsRefused  no usable credentials for an API server
+    - CertificateRefused  a file of TLS is missing, no PEM, or does not fit the other ones
   x PredictorUnavailable  retryable: nobody answered, or not in time
     - PredictorBusy       retryable: more is asked than it works off
 """
@@ -58,6 +59,10 @@ class SettingsRefused(ValueRefused):
 
 class CredentialsRefused(ValueRefused):
     """No usable credentials for an API server: which file or variable is missing."""
+
+
+class CertificateRefused(ValueRefused):
+    """A certificate, a key or a list of authorities cannot be used: which file, why, what to do."""
 
 
 class PredictorUnavailable(FleetError):

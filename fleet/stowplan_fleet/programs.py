@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from stowplan_fleet import logs, settings
-from stowplan_fleet.errors import SettingsRefused
+from stowplan_fleet.errors import CertificateRefused, SettingsRefused
 
 
 class Settings(Protocol):
@@ -46,7 +46,7 @@ def start(
     parser.add_argument("--settings", type=Path, help=f"YAML file; environment variables {env_prefix}<GROUP>_<FIELD> win over it")
     parser.add_argument("--show-settings", action="store_true", help="print the effective settings and stop")
     given = parser.parse_args(arguments)
-    refused: tuple[type[Exception], ...] = (SettingsRefused, OSError, *refusals)
+    refused: tuple[type[Exception], ...] = (SettingsRefused, CertificateRefused, OSError, *refusals)
     try:
         effective = settings.load(kind, given.settings, env_prefix)
         if given.show_settings:

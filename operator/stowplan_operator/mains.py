@@ -7,7 +7,7 @@ import sys
 from typing import Final
 
 import kopf
-from stowplan_fleet import programs
+from stowplan_fleet import channels, programs
 from stowplan_fleet import settings as settings_
 
 from stowplan_operator.errors import StartRefused
@@ -30,6 +30,7 @@ async def run(settings: OperatorSettings) -> None:
 
     Raises:
         StartRefused: no credentials for the API server.
+        CertificateRefused: no usable ones for the predictor.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -43,7 +44,8 @@ async def run(settings: OperatorSettings) -> None:
     await connect()  # says at once, and plainly, what is missing
     metrics = Metrics()
     frameworks.hear(metrics.watch_troubles, settings.watch_log_level)
-    async with Endpoints(settings.predictor.targets, settings.predictor.timeout_s) as predictor:
+    identity = channels.identity(settings.predictor.tls, metrics.certificates)
+    async with Endpoints(settings.predictor.targets, settings.predictor.timeout_s, identity=identity) as predictor:
         shifts = Shifts(settings, predictor, connect, metrics)
         async with healths.serving(settings.serving, metrics.registry, shifts.is_ready):
             await shifts.run(stop)

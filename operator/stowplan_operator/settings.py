@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from stowplan_fleet.channels import ClientTls
 from stowplan_fleet.errors import ValueRefused
 
 from stowplan_operator.errors import StartRefused
@@ -34,6 +35,7 @@ class PredictorSettings:
     """gRPC targets; a model is pushed to each of them."""
     timeout_s: float = 30.0
     """Of one call; analysing a network of some thousand operators takes seconds."""
+    tls: ClientTls = field(default_factory=ClientTls)
 
 
 @dataclass(frozen=True, slots=True)

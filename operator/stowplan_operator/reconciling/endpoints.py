@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final
 
 from stowplan_fleet.answers import Answer
+from stowplan_fleet.channels import ClientIdentity
 from stowplan_fleet.clients import GrpcPredictor
 from stowplan_fleet.devices import Device
 from stowplan_fleet.predictors import GraphSummary
@@ -32,15 +33,16 @@ async def resolve(name: str, port: int) -> Sequence[str]:
 class Endpoints:
     """Implements `predictors.Predictors`: models go to every endpoint, questions to one that answers. An async context manager."""
 
-    def __init__(self, targets: Sequence[str], timeout_s: float, resolver: Resolve = resolve) -> None:
+    def __init__(self, targets: Sequence[str], timeout_s: float, resolver: Resolve = resolve, identity: ClientIdentity | None = None) -> None:
         """Resolves nothing yet.
 
         Args:
             targets: `host:port`, or `dns:///name:port` for all that a name leads to.
             timeout_s: deadline of a call.
             resolver: of names.
+            identity: who we are, and whom we trust; None for no TLS. The certificate of an address must hold the name that led there.
         """
-        self._targets, self._timeout_s, self._resolve = tuple(targets), timeout_s, resolver
+        self._targets, self._timeout_s, self._resolve, self._identity = tuple(targets), timeout_s, resolver, identity
         self._known: dict[str, tuple[str, ...]] = {}
         self._client: GrpcPredictor | None = None
         self._addresses: tuple[str, ...] = ()
@@ -77,10 +79,11 @@ class Endpoints:
             if self._client is not None and now_s - self._looked_s < _FRESH_S:
                 return self._client
             self._looked_s = now_s
-            addresses = tuple(dict.fromkeys([address for target in self._targets for address in await self._addresses_of(target)]))
+            names = {address: _name_of(target) for target in self._targets for address in await self._addresses_of(target)}
+            addresses = tuple(names)
             if self._client is None or addresses != self._addresses:
                 logger.info("predictors", extra={"endpoints": addresses})
-                former, self._client, self._addresses = self._client, GrpcPredictor(addresses, self._timeout_s), addresses
+                former, self._client, self._addresses = self._client, GrpcPredictor(addresses, self._timeout_s, self._identity, names), addresses
                 if former is not None:
                     task = asyncio.create_task(self._retire(former))
                     self._retiring.add(task)
@@ -106,3 +109,8 @@ class Endpoints:
         # gRPC's own resolver stands in where nothing was ever found: it says so at the first call.
         self._known[target] = found or self._known.get(target) or (target,)
         return self._known[target]
+
+
+def _name_of(target: str) -> str:
+    """What a certificate of this target must hold; empty: what gRPC reads from it."""
+    return target.removeprefix(_DNS).rpartition(":")[0] if target.startswith(_DNS) else ""

@@ -1,6 +1,7 @@
 """Metrics of the operator, in a registry of its own."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from stowplan_fleet.expiries import Expiries
 
 from stowplan_operator.reconciling.gauges import ClusterGauges
 
@@ -12,6 +13,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.cluster = ClusterGauges()
         self.registry.register(self.cluster)
+        self.certificates = Expiries("operator", self.registry)
         self.reconciliations = Counter("stowplan_operator_reconciliations", "Looks at a service, by outcome.", ["outcome"], registry=self.registry)
         self.reconcile_seconds = Histogram(
             "stowplan_operator_reconcile_seconds",

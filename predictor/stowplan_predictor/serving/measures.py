@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from stowplan_fleet.expiries import Expiries
 
 # Boundaries on what callers promise: the extender gives a call 1 s (half of the scheduler's 2 s), a warm one is to take a few milliseconds,
 # an analysis may take tens of seconds.
@@ -25,6 +26,7 @@ class Measures:
         self.answers = Counter("stowplan_predictor_answers", "Answers given, by what they rest on.", ["basis", "unknown_reason"], registry=self.registry)
         self.bundle_info = Gauge("stowplan_predictor_bundle_info", "Bundles that answer; always 1.", ["runtime", "name", "version"], registry=self.registry)
         self.serving = Gauge("stowplan_predictor_serving", "Whether calls are answered: bundles loaded and warm, not ending.", registry=self.registry)
+        self.certificates = Expiries("predictor", self.registry)
 
     def watch(self, name: str, description: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
         """Adds a gauge whose values, by its labels' values, are read at each scrape."""

@@ -11,13 +11,16 @@ from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 from stowplan_fleet import heaps
 
 from stowplan_predictor.pipelines.analyses import reading_here
+from stowplan_predictor.serving import healths
 from stowplan_predictor.serving import served as bundles
+from stowplan_predictor.serving.handshakes import Handshakes
+from stowplan_predictor.serving.healths import Healths
 from stowplan_predictor.serving.measures import Measures
 from stowplan_predictor.serving.pools import BoundedPool
 from stowplan_predictor.serving.readers import Readers
@@ -34,6 +37,11 @@ class PredictorServer:
     """The gRPC server with its health. Used within one event loop: `start`, `open` when there are bundles, `stop`."""
 
     def __init__(self, settings: PredictorSettings, measures: Measures | None = None) -> None:
+        """Reads the certificates, where there are to be some.
+
+        Raises:
+            CertificateRefused: their files hold what cannot be used.
+        """
         self._settings = settings
         self.measures = measures or Measures()
         work = settings.work
@@ -46,7 +54,9 @@ class PredictorServer:
         self.measures.watch("cache_bytes", "About how much memory the caches take.", ("runtime", "cache"), self._cache_bytes)
         self._served: Mapping[str, Served] = {}
         self._servicer = PredictorServicer(self._pools, self.measures, settings.grpc.max_questions, work.retry_after_ms)
-        self._health = health.aio.HealthServicer()
+        self._healths = Healths(settings.health)
+        self._handshakes = Handshakes(settings.tls, self.measures.certificates) if settings.tls.enabled else None
+        self._following: asyncio.Task[None] | None = None
         self._server: Any = None
         self.port = 0
 
@@ -66,16 +76,16 @@ class PredictorServer:
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((self._servicer.handler(),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._healths.join(self._server)
         if self._settings.grpc.reflection:
             reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         await self._say(serving=False)
-        address = f"{self._settings.grpc.host}:{self._settings.grpc.port}"
-        try:
-            self.port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}; is another process there?") from error
+        credentials = self._handshakes.credentials if self._handshakes else None
+        self.port = healths.listen(self._server, self._settings.grpc.host, self._settings.grpc.port, credentials)
         await self._server.start()
+        await self._healths.start()
+        if self._handshakes is not None:
+            self._following = asyncio.create_task(self._handshakes.follow())
 
     async def open(self, served: Mapping[str, Served]) -> None:
         """Answers with these bundles from now on."""
@@ -89,9 +99,14 @@ class PredictorServer:
     async def stop(self, notice_s: float, grace_s: float) -> None:
         """Says NOT_SERVING, waits until callers noticed, lets what is under way end, and closes."""
         self.measures.serving.set(0)
-        await self._health.enter_graceful_shutdown()
+        await self._healths.leave()
         await asyncio.sleep(notice_s)
         await self._server.stop(grace_s)
+        await self._healths.stop()
+        if self._following is not None:
+            self._following.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._following
         self._pools.close()
 
     @property
@@ -105,11 +120,14 @@ class PredictorServer:
     def _cache_bytes(self) -> dict[tuple[str, ...], int]:
         return {(runtime, cache): size for runtime, one in self._served.items() for cache, size in one.pipeline.cache_bytes.items()}
 
+    @property
+    def ports(self) -> dict[str, object]:
+        """Where it listens, for a line of the log."""
+        return {"grpc_port": self.port, "health_port": self._healths.port, "tls": self._settings.tls.enabled}
+
     async def _say(self, *, serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         self.measures.serving.set(int(serving))
-        for service in (health.OVERALL_HEALTH, SERVICE):
-            await self._health.set(service, status)
+        await self._healths.say(serving=serving)
 
 
 async def run(settings: PredictorSettings, load: Load | None = None) -> int:
@@ -124,6 +142,7 @@ async def run(settings: PredictorSettings, load: Load | None = None) -> int:
 
     Raises:
         BundleError: a bundle is missing or was altered.
+        CertificateRefused: the files of TLS hold what cannot be used.
         OSError: an address cannot be used.
     """
     stopping = asyncio.Event()
@@ -133,7 +152,7 @@ async def run(settings: PredictorSettings, load: Load | None = None) -> int:
     http, thread = start_http_server(settings.metrics.port, settings.metrics.host, server.measures.registry)
     try:
         await server.start()
-        logger.info("listening", extra={"grpc_port": server.port, "metrics_port": http.server_port})
+        logger.info("listening", extra=server.ports | {"metrics_port": http.server_port})
         await _serve(
             server,
             load or (lambda: bundles.load(settings.bundles, readers.cutting_by if readers else reading_here, settings.caches)),

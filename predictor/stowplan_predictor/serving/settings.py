@@ -34,6 +34,42 @@ class Grpc:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Who we are, and whom we answer. Files are read again when they change, without a restart (Secrets in volumes are replaced in place)."""
+
+    certificate_file: str = ""
+    """PEM file of the server's certificate and what leads to its authority; empty: no TLS."""
+    key_file: str = ""
+    """PEM file of its private key."""
+    client_ca_file: str = ""
+    """PEM file of the authorities that sign the certificates of clients; nobody else is answered. Empty: everybody is."""
+
+    def __post_init__(self) -> None:
+        if bool(self.certificate_file) != bool(self.key_file):
+            raise ValueError("tls.certificate_file and tls.key_file belong together: set both, or neither")
+        if self.client_ca_file and not self.certificate_file:
+            raise ValueError("tls.client_ca_file needs tls.certificate_file and tls.key_file: without TLS no client shows a certificate")
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the port of grpc speaks TLS."""
+        return bool(self.certificate_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A port that answers health checks only, never with TLS: a kubelet's probe knows no certificates. The port of grpc answers them too."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: there is none; 0 takes a free one, which the log tells."""
+
+    def __post_init__(self) -> None:
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise ValueError(f"health.port {self.port} is not between 0 and 65535")
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """How much is done at a time. Analyses have a pool of their own, so that a huge model cannot keep a scheduler waiting."""
 
@@ -89,7 +125,7 @@ class Metrics:
 class Bundles:
     """What answers."""
 
-    runtimes: tuple[str, ...] = ("onnxruntime-cpu",)
+    runtimes: tuple[str, ...] = ("onnxruntime-cpu", "torch-eager")
     """Shipped bundles to load, by runtime."""
     directories: tuple[str, ...] = ()
     """Further bundles; one for a runtime that is shipped too replaces the shipped one."""
@@ -114,6 +150,8 @@ class PredictorSettings:
     """All of them."""
 
     grpc: Grpc = field(default_factory=Grpc)
+    tls: Tls = field(default_factory=Tls)
+    health: Health = field(default_factory=Health)
     work: Work = field(default_factory=Work)
     analysis: Analysis = field(default_factory=Analysis)
     caches: CacheLimits = field(default_factory=CacheLimits)
