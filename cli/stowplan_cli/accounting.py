@@ -110,7 +110,7 @@ def _document(
         "ladder": [
             {
                 "sliceClass": rung.slice_class, "replicas": rung.replicas, "predictedMilliseconds": rung.predicted_milliseconds, "basis": rung.basis,
-                "meetsSLO": rung.meets_slo, "reason": rung.reason,
+                "meetsSLO": rung.meets_slo, "skipped": rung.skipped or None, "reason": rung.reason,
             }
             for rung in status.ladder
         ],

@@ -107,7 +107,9 @@ def _badly_bound(nodes: Sequence[Raw], bound: Sequence[Raw], services: Sequence[
             said = f"has slice {got} on node {_name(node)}, whose device is {there or 'not named'}"
             yield Finding(Invariant.BOUND_AS_DECIDED, where, said, broken=not _since(node, bound_at(pod)))
         if notes[keys.BASIS_ANNOTATION] != _NO_JUDGEMENT:
-            yield from _over_objective(pod, by_name.get(service_name_of(pod)))
+            service = by_name.get(service_name_of(pod))
+            yield from _over_objective(pod, service)
+            yield from _on_distrusted_basis(pod, service)
 
 
 def _over_objective(pod: Raw, service: Raw | None) -> Iterator[Finding]:
@@ -121,6 +123,14 @@ def _over_objective(pod: Raw, service: Raw | None) -> Iterator[Finding]:
         said = f"was bound with a prediction of {text[:32]} ms against an objective of {slo:g} ms"
         since = service is not None and math.isfinite(predicted) and _since(service, bound_at(pod))
         yield Finding(Invariant.NEWCOMER_WITHIN_OBJECTIVE, f"pod {full_name(pod)}", said, broken=not since)
+
+
+def _on_distrusted_basis(pod: Raw, service: Raw | None) -> Iterator[Finding]:
+    basis = annotations_of(pod)[keys.BASIS_ANNOTATION]
+    placement = service["spec"].get("placement") or {} if service is not None else {}
+    if service is not None and basis in (placement.get("treatAsUnknown") or ()):
+        said = f"was bound on a prediction that is {basis}, which its service treats as unknown"
+        yield Finding(Invariant.BOUND_AS_DECIDED, f"pod {full_name(pod)}", said, broken=not _since(service, bound_at(pod)))
 
 
 def _written_on_strangers(pods: Sequence[Raw]) -> Iterator[Finding]:

@@ -149,7 +149,8 @@ async def _attempt(cluster: Cluster, candidate: Candidate, rung: Rung) -> _Attem
             continue
         node, acceptance = placing.accepted[0]
         states[node] = states[node].with_lodger(newcomer.lodger)
-        message = acceptance.answer.message if acceptance.answer is not None else ""
+        # Without an answer it stands there because its rung was allowed without one.
+        message = acceptance.answer.message if acceptance.answer is not None else rung.reason
         objective_ms, part = candidate.service.slo.latency_ms, rung.candidate.slice_class
         placed.append(Placed(candidate.service.name, replica, node, part, _predicted_ms(acceptance), objective_ms, acceptance.basis, message))
     return _Attempt(tuple(placed), tuple(unplaced), states)
@@ -162,7 +163,7 @@ def _refused_everywhere(cluster: Cluster, candidate: Candidate, ladder: Sequence
     for inventory in _open_inventories(cluster, candidate):
         offered = [rung for rung in ladder if _is_offered(inventory, rung.candidate.slice_class)]
         why[inventory.name] = min(offered, key=_closeness).reason if offered else _nothing_offered(inventory, service)
-    judged = any(rung.basis is not Basis.UNKNOWN for rung in ladder) or not ladder
+    judged = any(rung.judged for rung in ladder) or not ladder
     return [Unplaced(service.name, replica, why, judged) for replica in range(service.replicas_min)]
 
 

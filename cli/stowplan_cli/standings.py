@@ -28,9 +28,14 @@ class Standing:
     alone: Answer | None
 
     @property
+    def treated_as_unknown(self) -> bool:
+        """Whether its service counts predictions of this basis as none."""
+        return self.beside is not None and self.beside.basis in self.service.placement.treat_as_unknown
+
+    @property
     def headroom_ms(self) -> float | None:
-        """What is left to the objective at the upper end of the prediction, below zero where it is broken; None where that is unknown."""
-        if self.beside is None or self.beside.response is None:
+        """What is left to the objective at the upper end of the prediction, below zero where it is broken; None where that is unknown, or treated so."""
+        if self.beside is None or self.beside.response is None or self.treated_as_unknown:
             return None
         return self.service.slo.latency_ms - self.beside.response.upper_ms
 

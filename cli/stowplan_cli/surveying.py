@@ -129,10 +129,14 @@ def _node(inventory: "NodeInventory", found: "Snapshot", here: Sequence["Standin
 
 
 def _tenant(item: "Standing", names: dict[Any, str]) -> dict[str, Any]:
+    from stowplan_fleet import reasons
+
     response = item.beside.response if item.beside else None
     unknown = None
     if response is None:
         unknown = (item.beside.message or "its load cannot be sustained") if item.beside else "its model is not here"
+    if item.beside is not None and item.treated_as_unknown:
+        unknown = reasons.treated_as_unknown(item.beside.basis)
     return {
         "pod": names.get(item.pod, str(item.pod)),
         "service": item.service.name,

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Basis(StrEnum):
-    """What an answer rests on."""
+    """What an answer rests on. A service may count extrapolated or unvalidated answers as unknown (spec.placement.treatAsUnknown)."""
 
     MEASURED = "measured"
     """Device and kind of slice were measured when the bundle was trained."""

@@ -6,7 +6,7 @@ counts equal sentences ("0/12 nodes are available: 8 offers no slice ..."), so a
 
 from enum import StrEnum
 
-from stowplan_fleet.answers import UnknownReason
+from stowplan_fleet.answers import Basis, UnknownReason
 from stowplan_fleet.services import ServiceName
 from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
 
@@ -54,7 +54,7 @@ class ConditionReason(StrEnum):
     NO_SLICE_OFFERED = "NoSliceOffered"
     """No node offers a slice for this runtime, or none of the slice classes that spec.placement names."""
     PREDICTION_UNKNOWN = "PredictionUnknown"
-    """Nothing can be predicted and spec.placement.onUnknown is Reject; the message says why."""
+    """Nothing can be predicted, or only on a basis that spec.placement.treatAsUnknown names, and onUnknown is Reject; the message says why."""
     NOT_ANALYZED = "NotAnalyzed"
     """Nothing can be said before the model is analysed."""
     NAME_TAKEN = "NameTaken"
@@ -143,6 +143,11 @@ def sharing_denied() -> str:
 def not_judged(reason: UnknownReason, message: str) -> str:
     """The predictor cannot judge and the service rejects what is unknown."""
     return f"cannot be judged ({reason.value}): {message}" if message else f"cannot be judged ({reason.value})"
+
+
+def treated_as_unknown(basis: Basis) -> str:
+    """There is a prediction, and the service does not take it for one."""
+    return f"cannot be judged (TreatedAsUnknown): the prediction is {basis}, which spec.placement.treatAsUnknown names"
 
 
 def _tenants(slice_class: SliceClass) -> str:

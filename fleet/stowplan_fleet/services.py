@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from stowplan_fleet.answers import Basis
 from stowplan_fleet.slices import SliceClass
 
 # `namespace/name` of an InferenceService.
@@ -67,6 +68,8 @@ class PlacementPolicy:
     sharing: Sharing = Sharing.ALLOW
     slice_classes: tuple[SliceClass, ...] = ()
     """Only these, where there are any."""
+    treat_as_unknown: tuple[Basis, ...] = ()
+    """Predictions on these bases count as none: `on_unknown` decides. Sorted, each once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from support.harbours import digest, lodger, newcomer, node, service, stranger
 from support.toy_predictors import ToyPredictor
 
 _NAMES = ("ant", "bee", "cat", "dog")
-TOY = ToyPredictor({digest(name): 8.0 * (index + 1) for index, name in enumerate(_NAMES[:3])})
+TOY = ToyPredictor({digest(name): 8.0 * (index + 1) for index, name in enumerate(_NAMES[:3])}, bases={digest("bee"): Basis.EXTRAPOLATED})
 
 services = st.builds(
     service,
@@ -23,6 +23,7 @@ services = st.builds(
     st.sampled_from([1.0, 20.0, 60.0]),
     sharing=st.sampled_from([Sharing.ALLOW] * 4 + [Sharing.DENY]),
     on_unknown=st.sampled_from(list(OnUnknown)),
+    treat_as_unknown=st.sampled_from([(), (), (Basis.EXTRAPOLATED,)]),
 )
 
 
@@ -88,6 +89,7 @@ def test_accepted_means_everyone_holds(of: Service, state: NodeState) -> None:
         answer = TOY.answer(question.question)
         assert answer.response is not None
         assert answer.response.upper_ms <= held.tenancy.service.slo.latency_ms
+        assert answer.basis not in held.tenancy.service.placement.treat_as_unknown
 
 
 @given(services, st.lists(states(), min_size=1, max_size=3))

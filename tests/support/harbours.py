@@ -4,6 +4,7 @@ from typing import Any
 
 from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState, PodUid, Requests, Tenancy
 from stowplan_fleet import keys
+from stowplan_fleet.answers import Basis
 from stowplan_fleet.nodes import NodeInventory, NodeName
 from stowplan_fleet.services import GraphDigest, Load, OnUnknown, PlacementPolicy, Service, ServiceName, Sharing, Slo
 from stowplan_fleet.slices import DeviceName, SliceClass, cpu_slice
@@ -26,6 +27,7 @@ def service(
     on_unknown: OnUnknown = OnUnknown.REJECT,
     analysed: bool = True,
     slice_classes: tuple[SliceClass, ...] = (),
+    treat_as_unknown: tuple[Basis, ...] = (),
 ) -> Service:
     """A service of one replica, in namespace `vision`; its graph is named like it."""
     return Service(
@@ -34,7 +36,7 @@ def service(
         Slo(slo_ms),
         Load(rps),
         graph_digest=digest(name) if analysed else None,
-        placement=PlacementPolicy(on_unknown, sharing, slice_classes),
+        placement=PlacementPolicy(on_unknown, sharing, slice_classes, treat_as_unknown),
     )
 
 

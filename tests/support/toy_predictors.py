@@ -5,6 +5,7 @@ The law: a graph is so many milliseconds of work on one core. On a slice of c co
     service = work / c * (1 + 0.25 * known tenants + 0.10 * cores of unknown tenants)    utilization = requests per second * service / 1000
     response (any percentile) = service * (1 + 3 * utilization)                          interval: 0.9 to 1.2 times the median
 
+Its answers are measured, but for graphs that it was told to judge on another basis.
 A graph it was not told of is GraphNotFound; a device that is not among those sent along is DeviceNotDescribed.
 """
 
@@ -24,8 +25,9 @@ BUNDLE = "toy@1"
 class ToyPredictor:
     """Implements `stowplan_fleet.predictors.Predictor` by the law above."""
 
-    def __init__(self, work_ms: Mapping[GraphDigest, float], bundle: str = BUNDLE) -> None:
+    def __init__(self, work_ms: Mapping[GraphDigest, float], bundle: str = BUNDLE, bases: Mapping[GraphDigest, Basis] | None = None) -> None:
         self.work_ms = dict(work_ms)
+        self.bases = dict(bases or {})
         self.bundle = bundle
         self.up = True
         self.calls = 0
@@ -59,7 +61,7 @@ class ToyPredictor:
         service_ms = alone_ms * (1 + 0.25 * known + 0.10 * foreign_cores)
         utilization = subject.requests_per_second * service_ms / 1000
         return Answer(
-            Basis.MEASURED,
+            self.bases.get(subject.graph_digest, Basis.MEASURED),
             isolated=_interval(alone_ms),
             colocated=_interval(service_ms),
             response=_interval(service_ms * (1 + 3 * utilization)) if utilization < 1 else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stowplan_fleet import reasons as sentences
-from stowplan_fleet.answers import UnknownReason
+from stowplan_fleet.answers import Basis, UnknownReason
 from stowplan_fleet.nodes import ResourceName
 from stowplan_fleet.services import Service
 from stowplan_fleet.slices import SliceClass
@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """Whether a resident would come to harm cannot be told, and it does not tolerate that."""
     PREDICTION_UNKNOWN = "PredictionUnknown"
     """The newcomer cannot be judged, and it does not tolerate that."""
+    TREATED_AS_UNKNOWN = "TreatedAsUnknown"
+    """The newcomer's prediction is of a basis that its placement.treatAsUnknown names, and it does not tolerate that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +130,13 @@ def resident_overloaded(resident: Service) -> Refusal:
     return Refusal(Reason.RESIDENT_OVERLOADED, text, resolvable=True)
 
 
-def resident_unknown(resident: Service, reason: UnknownReason | None) -> Refusal:
-    """Nobody can tell whether somebody would come to harm, and that service does not tolerate this; None: its model was not analysed."""
-    why = reason.value if reason else "its model is not analysed"
-    return Refusal(Reason.RESIDENT_UNKNOWN, f"resident {resident.name} beside it cannot be judged ({why})", resolvable=True)
+def resident_unknown(resident: Service, reason: UnknownReason | Basis) -> Refusal:
+    """Nobody can tell whether somebody would come to harm, or only on a basis that it counts for nothing, and that service does not tolerate this."""
+    if resident.graph_digest is None:
+        why = "cannot be judged (its model is not analysed)"
+    else:
+        why = sentences.treated_as_unknown(reason) if isinstance(reason, Basis) else sentences.not_judged(reason, "")
+    return Refusal(Reason.RESIDENT_UNKNOWN, f"resident {resident.name} beside it {why}", resolvable=True)
 
 
 def prediction_unknown(reason: UnknownReason, message: str) -> Refusal:
@@ -140,3 +145,8 @@ def prediction_unknown(reason: UnknownReason, message: str) -> Refusal:
         # Tenants can leave; and what the predictor says of them differs from node to node.
         return Refusal(Reason.PREDICTION_UNKNOWN, sentences.not_judged(reason, ""), resolvable=True)
     return Refusal(Reason.PREDICTION_UNKNOWN, sentences.not_judged(reason, message), resolvable=False)
+
+
+def treated_as_unknown(basis: Basis, *, because_of_tenants: bool) -> Refusal:
+    """There is a prediction, and the service does not take it for one; of a node without those tenants it might."""
+    return Refusal(Reason.TREATED_AS_UNKNOWN, sentences.treated_as_unknown(basis), resolvable=because_of_tenants)

@@ -28,7 +28,7 @@ class Acceptance:
     inquiry: Inquiry | None
     """What was asked about the newcomer."""
     answer: Answer | None
-    """What was answered; None where nobody answered and the service allows that."""
+    """What was answered; None where nobody answered, or on a basis that the service treats as unknown, and it allows that."""
 
     @property
     def basis(self) -> Basis:
@@ -57,6 +57,7 @@ class _Meaning(Enum):
     OVER_SLO = auto()
     OVERLOADED = auto()
     UNKNOWN = auto()
+    TREATED_AS_UNKNOWN = auto()
     GRAPH_MISSING = auto()
     UNANSWERED = auto()
 
@@ -70,6 +71,8 @@ class _Finding:
     """Counts with UNKNOWN only, like the message."""
     message: str = ""
     upper_ms: float = math.inf
+    basis: Basis = Basis.UNKNOWN
+    """Counts with TREATED_AS_UNKNOWN only."""
 
 
 def verdict(newcomer: Newcomer, signature: Signature, answers: Answers) -> Verdict:
@@ -90,7 +93,7 @@ def verdict(newcomer: Newcomer, signature: Signature, answers: Answers) -> Verdi
     residents = _judge_residents(inquest, answers)
     if residents is not None and (isinstance(residents, Refusal) or own is None):
         return residents
-    return own or Acceptance(packings.score(newcomer, signature), inquest.beside, answers.get(inquest.beside))
+    return own or Acceptance(packings.score(newcomer, signature), inquest.beside, _taken(inquest.beside, newcomer.tenancy.service, answers))
 
 
 def _judge_newcomer(newcomer: Newcomer, inquest: Inquest, answers: Answers) -> Refusal | Postponement | None:
@@ -105,6 +108,9 @@ def _judge_newcomer(newcomer: Newcomer, inquest: Inquest, answers: Answers) -> R
         return _refuse_newcomer(newcomer, found, _find(inquest.alone, service, answers))
     if found.meaning is _Meaning.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
         return None
+    if found.meaning is _Meaning.TREATED_AS_UNKNOWN:
+        alone = _find(inquest.alone, service, answers)
+        return reasons.treated_as_unknown(found.basis, because_of_tenants=alone.meaning is _Meaning.WITHIN)
     return Postponement(NOT_ANSWERED) if found.meaning is _Meaning.UNANSWERED else reasons.prediction_unknown(found.reason, found.message)
 
 
@@ -140,12 +146,18 @@ def _judge_resident(service: Service, found: _Finding) -> Refusal | Postponement
         return None
     if found.meaning is _Meaning.UNANSWERED and service.graph_digest is not None:
         return Postponement(NOT_ANSWERED)
-    return reasons.resident_unknown(service, found.reason if service.graph_digest is not None else None)
+    return reasons.resident_unknown(service, found.basis if found.meaning is _Meaning.TREATED_AS_UNKNOWN else found.reason)
 
 
 def _resident_missing(names: Iterable[ServiceName]) -> Postponement:
     """Any of several may be the one: each question names them all."""
     return Postponement(f"the model of resident {' or '.join(names) or 'tenants there'} is not analysed (yet)", about_resident=True)
+
+
+def _taken(inquiry: Inquiry, service: Service, answers: Answers) -> Answer | None:
+    """The answer as the service takes it."""
+    answer = answers.get(inquiry)
+    return None if answer is None or answer.basis in service.placement.treat_as_unknown else answer
 
 
 def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> _Finding:
@@ -155,6 +167,9 @@ def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> _Findi
     if answer.basis is Basis.UNKNOWN:
         reason = answer.unknown_reason or UnknownReason.PREDICTION_NOT_FINITE
         return _Finding(_Meaning.GRAPH_MISSING if reason is UnknownReason.GRAPH_NOT_FOUND else _Meaning.UNKNOWN, reason, answer.message)
+    if answer.basis in service.placement.treat_as_unknown:
+        # Before anything is read off it: a number that nobody shall rely on neither admits nor refuses.
+        return _Finding(_Meaning.TREATED_AS_UNKNOWN, basis=answer.basis)
     if answer.overloaded:
         return _Finding(_Meaning.OVERLOADED)
     if answer.response is None or not math.isfinite(answer.response.upper_ms):

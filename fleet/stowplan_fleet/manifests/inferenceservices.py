@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from stowplan_fleet import slices
+from stowplan_fleet.answers import Basis
 from stowplan_fleet.errors import ManifestRefused, SliceNameRefused
 from stowplan_fleet.manifests.decoding import Manifest
 from stowplan_fleet.manifests.objects import Condition, Metadata
@@ -24,6 +25,8 @@ CONCURRENCY_BOUNDS: Final = (1, 1_024)
 MAX_BATCH_BOUNDS: Final = (1, 4_096)
 REPLICAS_BOUNDS: Final = (1, 1_000)
 SLICE_CLASSES_MAX: Final = 32
+# What a service may count as unknown: to distrust what was measured would leave nothing to go by.
+DISTRUSTED_BASES: Final = (Basis.EXTRAPOLATED, Basis.UNVALIDATED)
 INPUTS_MAX: Final = 64
 RANK_MAX: Final = 16
 EXTENT_BOUNDS: Final = (1, 2**31 - 1)
@@ -76,6 +79,7 @@ class PlacementSpec(Manifest, frozen=True):
     """What the service wants of its place."""
 
     on_unknown: str = "Reject"
+    treat_as_unknown: list[str] = msgspec.field(default_factory=list)
     sharing: str = "Allow"
     slice_classes: list[str] = msgspec.field(default_factory=list)
 
@@ -112,6 +116,8 @@ class RungStatus(Manifest, frozen=True):
     basis: str = ""
     meets_slo: bool = msgspec.field(name="meetsSLO", default=False)
     reason: str = ""
+    skipped: str = ""
+    """Why the service does not stand on it; empty for the one that it stands on."""
 
 
 class ServiceStatus(Manifest, frozen=True):
@@ -209,10 +215,16 @@ def _placement(spec: PlacementSpec, check: "_Checker") -> PlacementPolicy:
             classes.append(slices.parse_slice_class(text))
         except SliceNameRefused as error:
             raise check.refused(f"spec.placement.sliceClasses[{index}]", str(error)) from error
+    distrusted = {
+        Basis(check.one_of(f"spec.placement.treatAsUnknown[{index}]", text, DISTRUSTED_BASES)) for index, text in enumerate(spec.treat_as_unknown[: len(Basis)])
+    }
+    if len(distrusted) < len(spec.treat_as_unknown):
+        raise check.refused("spec.placement.treatAsUnknown", "a basis is named twice")
     return PlacementPolicy(
         on_unknown=OnUnknown(check.one_of("spec.placement.onUnknown", spec.on_unknown, tuple(OnUnknown))),
         sharing=Sharing(check.one_of("spec.placement.sharing", spec.sharing, tuple(Sharing))),
         slice_classes=tuple(classes),
+        treat_as_unknown=tuple(sorted(distrusted)),
     )
 
 

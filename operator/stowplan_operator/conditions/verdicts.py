@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from stowplan_fleet.answers import Basis
 from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.slices import DeviceName
 
@@ -60,8 +59,7 @@ def placeable(ladder: Sequence[Rung], chosen: Rung | None, nodes: int, problems:
         why = "; ".join(problems[:_DEVICES_SHOWN])
         message = f"no slice for this service on the {nodes} nodes that may take its pods" + (f": {why}" if why else "; label nodes with stowplan.dev/device")
         return Verdict(ConditionType.PLACEABLE, Holds.FALSE, ConditionReason.NO_SLICE_OFFERED, message)
-    unknown = all(rung.basis is Basis.UNKNOWN for rung in ladder)
-    reason = ConditionReason.PREDICTION_UNKNOWN if unknown else ConditionReason.NO_RUNG_MEETS_SLO
+    reason = ConditionReason.NO_RUNG_MEETS_SLO if any(rung.judged for rung in ladder) else ConditionReason.PREDICTION_UNKNOWN
     return Verdict(ConditionType.PLACEABLE, Holds.FALSE, reason, _why_none(ladder))
 
 
@@ -78,5 +76,8 @@ def _why_none(ladder: Sequence[Rung]) -> str:
     return "; ".join(lines[:_DEVICES_SHOWN]) + (f"; and {more} more devices" if more > 0 else "")
 
 
-def _miss(rung: Rung) -> tuple[bool, float]:
-    return (rung.predicted_ms is None, rung.predicted_ms if rung.predicted_ms is not None else -float(rung.cost))
+def _miss(rung: Rung) -> tuple[int, float]:
+    """Least is nearest: a number above the objective, then one that the service does not go by, then none; of those without a number the dearest."""
+    if rung.predicted_ms is not None:
+        return (0, rung.predicted_ms)
+    return (1 if rung.treated_as_unknown else 2, -float(rung.cost))
