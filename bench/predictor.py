@@ -1,6 +1,6 @@
 """How fast the predictor is, and how much memory it takes, on one core: `python bench/predictor.py [--json FILE] [--runs N]`.
 
-Each run starts the predictor's process anew with the shipped bundle, pinned to one core with all that it starts; the client asks over gRPC on loopback from
+Each run starts the predictor's process anew with the shipped bundles, pinned to one core with all that it starts; the client asks over gRPC on loopback from
 another core, and its own time (encoding, gRPC, decoding) is part of every duration. A duration is from the call to the decoded answer.
 
 - start: from nothing to "serving" (bundle loaded and warmed, as a readiness probe sees it).
@@ -90,7 +90,7 @@ async def run(device: CpuDevice, core: int) -> Figures:
         try:
             figures: Figures = {"start_s": server.start_s, "idle_with_reader_mb": server.memory_mb()[1]}
             # The connection is there before anything is timed.
-            await client.predictor.describe()
+            await client.predictor.describe(RUNTIME)
             figures |= await new_models(client)
             digest = await client.new_model(networks.residual_network(224))
             figures |= await cached(client, server.port, digest)

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 
-from stowplan_fleet import programs
+from stowplan_fleet import heaps, programs
 
 from stowplan_predictor.errors import BundleError
 from stowplan_predictor.serving import servers
@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serves until told to stop; 0 then, 1 where it could not start."""
 
     def serve(settings: PredictorSettings) -> int:
+        heaps.share_arenas()
         if asyncio.run(servers.run(settings)):
             # A thread inside ONNX cannot be stopped, and the interpreter would wait for it: its grace is over.
             logging.shutdown()
