@@ -132,7 +132,7 @@ def _chain(path: str, content: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
-        raise CertificateRefused(f"{path}: no certificate in PEM form ({error}); it begins with -----BEGIN CERTIFICATE-----") from error
+        raise CertificateRefused(f"{path}: no certificate in PEM form, which begins with -----BEGIN CERTIFICATE-----") from error
 
 
 def _public_of_key(path: str, content: bytes) -> bytes:
@@ -141,7 +141,7 @@ def _public_of_key(path: str, content: bytes) -> bytes:
     except TypeError as error:
         raise CertificateRefused(f"{path}: the key is encrypted; nobody is here to type its password: store it without one") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateRefused(f"{path}: no private key in PEM form ({error})") from error
+        raise CertificateRefused(f"{path}: no private key in PEM form, which begins with -----BEGIN PRIVATE KEY-----") from error
     return _encoded(key.public_key())
 
 
