@@ -24,13 +24,16 @@ LOCK: Final = ROOT / "images" / "debian.lock"
 # The second one keeps every version for ever, and is slow.
 MIRRORS: Final = ("https://deb.debian.org/debian", "https://snapshot.debian.org/archive/debian/20261122T000000Z")
 INDEX: Final = "dists/bookworm/main/binary-amd64/Packages.xz"
-# By purpose: a Python to run our images, and the programs of a real node that are no Go modules.
+# By purpose: a Python to run our images, the programs of a real node that are no Go modules, and Prometheus with promtool (its Go module builds for long).
 WANTED: Final = {
     "python": ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "ca-certificates", "base-files", "netbase", "tzdata"),
     "node": ("nftables", "runc"),
+    "monitoring": ("prometheus",),
 }
 # Needed by maintainer scripts only, which do not run here.
-_LEFT_OUT: Final = frozenset({"awk", "debconf", "dpkg", "perl-base", "tar", "init-system-helpers", "media-types", "mailcap", "lsb-base", "openssl"})
+_LEFT_OUT: Final = frozenset({"awk", "debconf", "dpkg", "perl-base", "tar", "init-system-helpers", "media-types", "mailcap", "lsb-base", "openssl", "adduser"})
+# What browsers load from a program's own pages.
+_PAGES: Final = ("libjs-", "fonts-")
 # Documentation and translations; every package's copyright stays.
 _UNWANTED: Final = re.compile(r"usr/share/(man|locale|info|lintian|bash-completion|i18n|doc-base|bug)(/|$)|usr/share/doc/(?!.*copyright$)|etc/(default|cron)")
 _MERGED: Final = ("bin", "lib", "lib64", "sbin")
@@ -116,7 +119,7 @@ def _closure(wanted: Iterable[str], index: dict[str, dict[str, str]]) -> list[st
     waiting = list(wanted)
     while waiting:
         name = waiting.pop()
-        if name in seen or name in _LEFT_OUT:
+        if name in seen or name in _LEFT_OUT or name.startswith(_PAGES):
             continue
         seen.add(name)
         for field in ("Pre-Depends", "Depends"):

@@ -3,19 +3,16 @@
 Kubelet and kube-proxy are of the control plane's module (`controlplane_binaries`). Each set lies in the cache under the hash of its pins, whole or not at all.
 """
 
-import hashlib
 import os
-import platform
-import shutil
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cached_folders
 import controlplane_binaries as controlplane
 import controlplane_toolchains as toolchains
 import images_layers
@@ -86,29 +83,10 @@ def ensure() -> NodePrograms:
     folders: dict[str, Path] = {}
     for module in MODULES:
         pins = b"".join(path.read_bytes() for path in sorted(module.folder.iterdir()) if path.suffix in {".mod", ".sum", ".go"})
-        made = _ensure(module.name, pins + repr(module).encode(), lambda target, module=module: _build(module, target))  # type: ignore[misc]
+        made = cached_folders.ensure("realnode", module.name, pins + repr(module).encode(), lambda target, module=module: _build(module, target))  # type: ignore[misc]
         folders |= dict.fromkeys(module.programs, made)
-    tools = _ensure("tools", "".join(package.sha256 for package in packages.locked("node")).encode(), _unpack)
+    tools = cached_folders.ensure("realnode", "tools", "".join(package.sha256 for package in packages.locked("node")).encode(), _unpack)
     return NodePrograms(folders | {"nft": tools / "bin", "runc": tools / "tree/usr/sbin"})
-
-
-def _ensure(name: str, pins: bytes, make: Callable[[Path], None]) -> Path:
-    digest = hashlib.sha256(pins).hexdigest()[:16]
-    target = images_layers.cache_folder().parent / "realnode" / f"{name}-{digest}-{sys.platform}-{platform.machine()}"
-    if not target.is_dir():
-        with controlplane.one_builder(target):
-            if not target.is_dir():  # someone else may have made it while we waited
-                for stale in target.parent.glob(f"{target.name}.building-*"):
-                    shutil.rmtree(stale, ignore_errors=True)
-                building = target.with_name(f"{target.name}.building-{os.getpid()}")
-                building.mkdir()
-                try:
-                    make(building)
-                except BaseException:
-                    shutil.rmtree(building, ignore_errors=True)
-                    raise
-                building.rename(target)
-    return target
 
 
 def _build(module: GoModule, target: Path) -> None:

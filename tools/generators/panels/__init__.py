@@ -1,0 +1,1 @@
+"""Panels of the Grafana dashboards: what they show and how they are written down."""

@@ -1,0 +1,127 @@
+"""What rules, dashboards and monitors are tried with: Prometheus and promtool, and the Prometheus operator's API definitions.
+
+The programs are of Debian's package `prometheus`, pinned in `images/debian.lock` (its Go module takes long to build, and npm); the definitions come with the
+operator's Go module, pinned in `controlplane/monitoring/`. Nothing of the machine changes: both are laid into the cache. `python tools/monitoring_programs.py`
+does that now and says where.
+"""
+
+import json
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cached_folders
+import controlplane_binaries as controlplane
+import controlplane_toolchains as toolchains
+import images_layers
+import images_packages as packages
+import images_trees as trees
+from controlplane_errors import BuildFailed, ControlPlaneError
+from images_errors import ImagesError, PackagesRefused
+
+_KIND: Final = "prometheus"
+_PLATFORM: Final = "linux-x86_64"
+_LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
+_MODULE: Final = controlplane.MODULE / "monitoring"
+_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator"
+_DEFINITIONS: Final = "example/prometheus-operator-crd"
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringPrograms:
+    """Where they lie."""
+
+    folder: Path
+
+    @property
+    def prometheus(self) -> Path:
+        """The server."""
+        return self.folder / "bin" / "prometheus"
+
+    @property
+    def promtool(self) -> Path:
+        """Checks and tests rules."""
+        return self.folder / "bin" / "promtool"
+
+
+def ensure() -> MonitoringPrograms:
+    """The programs, from the cache or fetched now (22 MB).
+
+    Raises:
+        PackagesRefused: no mirror has the package, it is not what is pinned, or it is made for other machines than this.
+    """
+    here = f"{sys.platform}-{platform.machine()}"
+    if here != _PLATFORM:
+        raise PackagesRefused(f"Prometheus is pinned for {_PLATFORM} only, and this is {here}: run what needs it there")
+    pins = "".join(package.sha256 for package in packages.locked("monitoring"))
+    return MonitoringPrograms(cached_folders.ensure(_KIND, "programs", pins.encode(), _unpack))
+
+
+def definition(plural: str) -> Path:
+    """The file of a custom resource definition of the Prometheus operator, from the cache or fetched now with Go (3 MB).
+
+    Args:
+        plural: of its kind, as `servicemonitors`.
+
+    Raises:
+        GoMissing: no Go is there to fetch them, and none could be fetched.
+        BuildFailed: Go could not fetch the module, or it holds no definitions.
+    """
+    pins = b"".join((_MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
+    return cached_folders.ensure(_KIND, "definitions", pins, _download) / f"monitoring.coreos.com_{plural}.yaml"
+
+
+def _unpack(target: Path) -> None:
+    """Lays the packages down as they are, and beside them scripts that start the programs with their own C library, whatever the machine has."""
+    wanted = packages.locked("monitoring")
+    found = packages.tree_of(wanted, images_layers.cache_folder() / "packages")
+    trees.write({name: entry for name, entry in found.items() if not name.startswith("usr/share/prometheus")}, target / "tree")
+    trees.write({f"bin/{name}": trees.file(_script(name), stat.S_IRWXU | 0o055) for name in ("prometheus", "promtool")}, target)
+
+
+def _script(name: str) -> bytes:
+    # The folder is renamed when it is whole, so the script finds its own place.
+    text = f'#!/bin/sh\ntree="${{0%/*}}/../tree"\nlibraries="$tree/{_LIBRARIES}"\n'
+    return (text + f'exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$tree/usr/bin/{name}" "$@"\n').encode()
+
+
+def _download(target: Path) -> None:
+    go = controlplane.find_go() or toolchains.fetch(controlplane.cached().folder.parent)
+    command = [str(go), "mod", "download", "-json", _OPERATOR]
+    environment = os.environ | {"GOTOOLCHAIN": "auto", "GOFLAGS": ""}
+    run = subprocess.run(command, cwd=_MODULE, env=environment, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise BuildFailed(
+            f"`go mod download` in {_MODULE} ended with status {run.returncode}: is there a network? Its last words:\n{(run.stderr or run.stdout)[-2000:]}"
+        )
+    folder = Path(json.loads(run.stdout)["Dir"]) / _DEFINITIONS
+    found = sorted(folder.glob("*.yaml"))
+    if not found:
+        raise BuildFailed(f"{_OPERATOR} has no definitions in {_DEFINITIONS}: has another version moved them?")
+    for path in found:
+        shutil.copyfile(path, target / path.name)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Fetches everything; answers the exit status: 0 done, 1 failed with the reason on standard error, 2 usage."""
+    if arguments:
+        sys.stderr.write("usage: python tools/monitoring_programs.py\n")
+        return 2
+    try:
+        programs, defined = ensure(), definition("servicemonitors")
+    except (ControlPlaneError, ImagesError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{programs.prometheus}\n{programs.promtool}\n{defined.parent}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
