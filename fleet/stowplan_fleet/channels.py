@@ -128,6 +128,10 @@ class Channels:
             channel = self._channels[target] = self._made(target)
         return channel
 
+    def expected_name(self, target: str) -> str:
+        """What the certificate of a target must hold, as far as we know it."""
+        return self._asked_name(target) or target.rpartition("/")[2].rpartition(":")[0]
+
     async def close(self) -> None:
         """Closes all of them, those that retire too."""
         channels, self._channels = self._channels, {}
@@ -137,10 +141,13 @@ class Channels:
         for channel in channels.values():
             await channel.close()
 
+    def _asked_name(self, target: str) -> str:
+        return (self._identity.tls.server_name if self._identity else "") or self._server_names.get(target, "")
+
     def _made(self, target: str) -> grpc.aio.Channel:
         if self._identity is None:
             return grpc.aio.insecure_channel(target, options=_OPTIONS)
-        name = self._identity.tls.server_name or self._server_names.get(target, "")
+        name = self._asked_name(target)
         options = (*_OPTIONS, ("grpc.ssl_target_name_override", name)) if name else _OPTIONS
         return grpc.aio.secure_channel(target, self._identity.credentials(), options=options)
 

@@ -183,4 +183,5 @@ class GrpcPredictor:
             if is_analysis and not busy:
                 return GraphRefused(f"the model is larger than the predictor accepts ({details}); drop its weights with `stowplan strip`")
             return PredictorBusy(f"predictor {target}: {details}")
-        return PredictorUnavailable(f"predictor {target}: {code.name}: {handshakes.explained(details, self._tls)}")
+        said = handshakes.explained(details, self._tls, self._channels.expected_name(target))
+        return PredictorUnavailable(f"predictor {target}: {code.name}: {said}")

@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import grpc
 import grpc.aio
 import pytest
+import trustme
 from controlplane_clusters import free_ports
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
-from stowplan_fleet import slices
+from stowplan_fleet import channels, slices
+from stowplan_fleet.channels import ClientTls
 from stowplan_fleet.errors import PredictorUnavailable
 from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.services import GraphDigest
@@ -38,10 +42,13 @@ class Remembering(predictor_pb2_grpc.PredictorServiceServicer):
 
 
 @asynccontextmanager
-async def running(port: int) -> AsyncIterator[Remembering]:
+async def running(port: int, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Remembering]:
     servicer, server = Remembering(), grpc.aio.server()
     predictor_pb2_grpc.add_PredictorServiceServicer_to_server(servicer, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    if credentials is None:
+        server.add_insecure_port(f"127.0.0.1:{port}")
+    else:
+        server.add_secure_port(f"127.0.0.1:{port}", credentials)
     await server.start()
     try:
         yield servicer
@@ -97,3 +104,26 @@ async def test_a_name_that_leads_nowhere_for_a_while_keeps_its_addresses(monkeyp
     async with Endpoints(["127.0.0.1:1"], 0.5) as nobody:
         with pytest.raises(PredictorUnavailable):
             await nobody.predict([QUESTION], {}, "r")
+
+
+async def test_the_certificate_of_every_predictor_holds_the_name_that_led_to_it(tmp_path: Path) -> None:
+    """Replicas are dialled by address, and certificates hold the Service's name: it is that name which is asked for, and no other."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
+    leaf = ca.issue_cert("predictors.test")
+    credentials = grpc.ssl_server_credentials([(leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())])
+    believing = channels.identity(ClientTls(str(tmp_path / "ca.crt")))
+    ports = free_ports(2)
+
+    async def resolve(name: str, port: int) -> Sequence[str]:
+        del name, port
+        await asyncio.sleep(0)
+        return [f"127.0.0.1:{one}" for one in ports]
+
+    async with running(ports[0], credentials) as first, running(ports[1], credentials) as second:
+        async with Endpoints(["dns:///predictors.test:50051"], 5.0, resolve, believing) as front:
+            await front.analyze(b"graph", {})
+        assert (first.graphs, second.graphs) == ([b"graph"], [b"graph"])
+        async with Endpoints(["dns:///elsewhere.test:50051"], 5.0, resolve, believing) as front:
+            with pytest.raises(PredictorUnavailable, match=r"does not hold the name elsewhere\.test"):
+                await front.analyze(b"graph", {})
