@@ -66,6 +66,8 @@ class Cluster:
     tokens: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, int] = field(default_factory=dict)
     """Process groups by name, in the order they were started."""
+    commands: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)
+    """How each process was last started: command, and environment beside our own. Kept when it ends, so that it can be started again."""
     _popen: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -109,7 +111,13 @@ class Cluster:
                 preexec_fn=None if self.outlive else _die_with_parent,  # noqa: PLW1509 -- started from the main thread only
             )
         self.processes[name], self._popen[name] = process.pid, process
+        self.commands[name] = (tuple(map(str, command)), dict(environment or {}))
         return process.pid
+
+    def start_again(self, name: str) -> int:
+        """Starts a process that has ended, or was stopped, as it was last started; answers its process group."""
+        command, environment = self.commands[name]
+        return self.start(name, command, environment)
 
     def running(self, name: str) -> bool:
         """True while the process that was started under that name has not ended."""

@@ -1,26 +1,51 @@
 """The whole system for end-to-end tests: our processes beside the real control plane, and an audit after every test."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import yaml
 from controlplane_clusters import Cluster
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CpuDevice
-from support import components
+from support import api_definitions, components
 from support.audits import audit
-from support.components import CRD, SYSTEM_NAMESPACE, Extender
-from support.controlplane import apply, own_namespace
+from support.components import SYSTEM_NAMESPACE, Extender, Operator
+from support.controlplane import apply, own_namespace, remove_nodes
+from support.crews import Crew, await_view
 from support.stages import EXAMPLES, Stage
 from support.weathers import Weather, weather_before
 from support.wiretaps import Wiretap, tapping
+
+# Of a test with all its fixtures: on a busy machine the first one waits minutes for the whole system. What hangs is ended all the same.
+_LIMIT_S = 900
+_CREW = pytest.StashKey[Crew]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of this folder get time, and a second attempt: they drive a dozen programs that are not ours. No other test does, and each rerun is shown."""
+    here = Path(__file__).parent
+    for item in items:
+        if here not in item.path.parents:
+            continue
+        limit = item.get_closest_marker("timeout")
+        if limit is None or limit.args[0] < _LIMIT_S:
+            item.add_marker(pytest.mark.timeout(_LIMIT_S), append=False)
+        if item.get_closest_marker("controlplane"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what had to be put right between tests."""
+    crew = terminalreporter.config.stash.get(_CREW, None)
+    for what in crew.mended if crew is not None else ():
+        terminalreporter.write_line(f"MENDED {what}", yellow=True)
 
 
 @pytest.fixture(scope="session")
 def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
     """The made-up devices of the examples, described to the cluster by their ConfigMap; CRD, service accounts and roles are there too."""
-    controlplane.kubectl("apply", "-f", str(CRD))
-    controlplane.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+    api_definitions.serve(controlplane)
     snapshot = yaml.safe_load((EXAMPLES / "cluster.yaml").read_text())
     (described,) = (item for item in snapshot["items"] if keys.DESCRIPTORS_LABEL in item["metadata"].get("labels", {}))
     apply(controlplane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}})
@@ -52,9 +77,9 @@ def extender(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_
 
 
 @pytest.fixture(scope="session")
-def operator(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int) -> None:  # noqa: ARG001 -- the CRD must be there first
+def operator(controlplane: Cluster, devices: Mapping[str, CpuDevice], predictor_port: int) -> Operator:  # noqa: ARG001 -- the CRD must be there first
     """The operator, running."""
-    components.start_operator(controlplane, predictor_port, "stowplan-operator")
+    return components.start_operator(controlplane, predictor_port, "stowplan-operator")
 
 
 @pytest.fixture(scope="session")
@@ -72,22 +97,42 @@ def _audited(request: pytest.FixtureRequest) -> Iterator[None]:
         assert audit(request.getfixturevalue("controlplane")) == []
 
 
+@pytest.fixture(scope="session")
+def crew(controlplane: Cluster, extender: Extender, operator: Operator, weather: Weather, request: pytest.FixtureRequest) -> Crew:
+    """Everybody who plays on a stage."""
+    predictor_port: int = request.getfixturevalue("predictor_port")
+    ready = {
+        "etcd": _always,
+        "kube-apiserver": lambda: controlplane.answers("/readyz"),
+        "kube-controller-manager": _always,
+        "kwok": _always,
+        "kube-scheduler-default-scheduler": _always,
+        "kube-scheduler-stowplan": _always,
+        "predictor": lambda: components.serves(predictor_port),
+        extender.name: extender.is_ready,
+        operator.name: operator.is_ready,
+    }
+    request.config.stash[_CREW] = found = Crew(controlplane, ready, weather)
+    return found
+
+
+def _always() -> bool:
+    return True
+
+
 @pytest.fixture
-def stage(  # noqa: PLR0917 -- fixtures are given by name
-    controlplane: Cluster,
-    devices: Mapping[str, CpuDevice],
-    wiretap: Wiretap,
-    extender: Extender,
-    operator: None,  # noqa: ARG001 -- runs beside
-    predictor_port: int,
-) -> Iterator[Stage]:
-    """A stage for one test; whatever the test saw, the cluster's promises are audited at its end."""
-    nodes: list[str] = []
+def stage(crew: Crew, devices: Mapping[str, CpuDevice], wiretap: Wiretap, extender: Extender, predictor_port: int) -> Iterator[Stage]:
+    """A stage for one test; whatever the test saw, the cluster's promises are audited at its end, and the extender's view is held against the cluster."""
+    cluster = crew.cluster
+    crew.muster()
+    extender.mark()
     try:
-        with own_namespace(controlplane, "e2e") as namespace:
-            yield Stage(controlplane, namespace, wiretap, extender, predictor_port, devices, nodes)
-            broken = audit(controlplane)
+        with own_namespace(cluster, crew.prefix) as namespace:
+            yield Stage(cluster, namespace, wiretap, extender, predictor_port, devices, crew.nodes)
+            broken = audit(cluster)
     finally:
-        if nodes:
-            controlplane.kubectl("delete", "node", "--ignore-not-found", "--timeout=20s", *nodes)
+        if crew.nodes:
+            remove_nodes(cluster, crew.nodes)
+            crew.nodes.clear()
     assert broken == []
+    await_view(cluster, extender)

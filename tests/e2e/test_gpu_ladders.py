@@ -17,10 +17,11 @@ from stowplan_fleet import keys
 from stowplan_fleet.devices import GpuDevice
 from stowplan_fleet.slices import DeviceName
 from stowplan_predictor.graphs import loading
-from support import components, gpu_laws, gpu_nodes
+from support import api_definitions, components, gpu_laws, gpu_nodes
 from support.audits import audit
-from support.components import CRD, SYSTEM_NAMESPACE, Extender
-from support.controlplane import apply, node, own_namespace
+from support.components import SYSTEM_NAMESPACE, Extender
+from support.controlplane import apply, node, own_namespace, remove_nodes
+from support.crews import await_view
 from support.gpu_nodes import GpuNode
 from support.stages import MODELS, Stage, inference_service
 from support.wiretaps import Wiretap, tapping
@@ -47,8 +48,7 @@ def gpu_cluster(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPa
         parts.start_apiserver(cluster)
         parts.start_controller_manager(cluster)
         parts.start_kwok(cluster)
-        cluster.kubectl("apply", "-f", str(CRD))
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+        api_definitions.serve(cluster)
         apply(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}})
         components.install_accounts(cluster)
         extender = components.extender(cluster, port, "stowplan-scheduler")
@@ -74,8 +74,9 @@ def gpu_stage(gpu_cluster: tuple[Cluster, Wiretap, Extender, int]) -> Iterator[S
             broken = audit(cluster)
     finally:
         if nodes:
-            cluster.kubectl("delete", "node", "--ignore-not-found", "--timeout=20s", *nodes)
+            remove_nodes(cluster, nodes)
     assert broken == []
+    await_view(cluster, extender)
 
 
 def wearing(name: str, real: GpuNode) -> dict[str, Any]:

@@ -12,7 +12,7 @@ CRD = Path(__file__).resolve().parents[2] / "charts" / "stowplan" / "files" / "i
 def serve(cluster: Cluster) -> None:
     """Applies the definition and waits until it is served; not with `kubectl wait`, which fails while the status has no conditions yet."""
     cluster.kubectl("apply", "-f", str(CRD))
-    wait_until(lambda: _is_established(cluster), 20, "the API is not established")
+    wait_until(lambda: _is_established(cluster), 0, "the API is not established")
 
 
 def _is_established(cluster: Cluster) -> bool:

@@ -6,17 +6,18 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import yaml
 from controlplane_clusters import Cluster, free_ports
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
-from support.controlplane import apply
+from prometheus_client.samples import Sample
+from support.controlplane import PATIENCE_S, apply
 
 # The name and namespace of everything of ours in test clusters.
 SYSTEM_NAMESPACE = "stowplan-system"
@@ -25,21 +26,39 @@ CRD = CHART / "files" / "inferenceservices.yaml"
 _ACCOUNT_KINDS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 
+@dataclass(slots=True)
+class _Before:
+    """What a process had said and counted when a test began."""
+
+    log_bytes: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
-class Extender:
-    """An extender's process, and how to start it again on the same ports."""
+class Component:
+    """A process of ours with health and metrics, and how to start it again on the same ports."""
 
     cluster: Cluster
-    port: int
     health_port: int
+    metrics_port: int
     environment: Mapping[str, str]
-    name: str = "extender"
+    name: str
+    port: int = 0
+    """Where it serves beside."""
+    _before: _Before = field(default_factory=_Before)
+
+    MODULE: ClassVar[str] = ""
 
     def start(self, *, wait: bool = True) -> None:
         """Starts it, and waits until it says it is ready."""
-        self.cluster.start(self.name, [sys.executable, "-m", "stowplan_extender"], self.environment)
+        self._before.samples.clear()
+        self.cluster.start(self.name, [sys.executable, "-m", self.MODULE], self.environment)
         if wait:
-            self.cluster.await_ready(self.name, lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"))
+            self.cluster.await_ready(self.name, self.is_ready, PATIENCE_S)
+
+    def is_ready(self) -> bool:
+        """True where it says so."""
+        return answers(f"http://127.0.0.1:{self.health_port}/readyz")
 
     def kill(self) -> None:
         """Kills it without a warning."""
@@ -48,58 +67,63 @@ class Extender:
     @contextlib.contextmanager
     def differently(self, **environment: str) -> Iterator[None]:
         """Runs it with other settings (`API_RELIST_S="3"`) for a while; then as before."""
+        prefix = self.MODULE.upper()
         self.kill()
-        replace(self, environment={**self.environment} | {f"STOWPLAN_EXTENDER_{key}": value for key, value in environment.items()}).start()
+        replace(self, environment={**self.environment} | {f"{prefix}_{key}": value for key, value in environment.items()}).start()
         try:
             yield
         finally:
             self.kill()
             self.start()
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples with those labels."""
-        return metric_at(self.health_port, name, **labels)
-
-    def logged(self, text: str) -> bool:
-        """True where a line of its log holds the text."""
-        return text in self.cluster.log(self.name).read_text(errors="replace")
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """An operator's process, and how to start it again on the same ports."""
-
-    cluster: Cluster
-    health_port: int
-    metrics_port: int
-    environment: Mapping[str, str]
-    name: str = "operator"
-
-    def start(self, *, wait: bool = True) -> None:
-        """Starts it, and waits until it says it is ready."""
-        self.cluster.start(self.name, [sys.executable, "-m", "stowplan_operator"], self.environment)
-        if wait:
-            self.cluster.await_ready(self.name, lambda: answers(f"http://127.0.0.1:{self.health_port}/readyz"), 60)
-
-    def kill(self) -> None:
-        """Kills it without a warning."""
-        self.cluster.stop(self.name, kill=True)
+    def mark(self) -> None:
+        """From now on `risen` and `logged` tell of what comes; a test begins with it."""
+        self._before.log_bytes = self.cluster.log(self.name).stat().st_size
+        self._before.samples = _samples_at(self.metrics_port)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples with those labels."""
         return metric_at(self.metrics_port, name, **labels)
 
+    def risen(self, name: str, **labels: str) -> float:
+        """The same, less what it was at the mark; since its start where it was started after that."""
+        return self.metric(name, **labels) - _sum(self._before.samples, name, labels)
+
     def logged(self, text: str) -> bool:
-        """True where a line of its log holds the text."""
-        return text in self.cluster.log(self.name).read_text(errors="replace")
+        """True where a line of its log since the mark holds the text."""
+        return text in self.log()
+
+    def log(self) -> str:
+        """Its log since the mark."""
+        return self.cluster.log(self.name).read_bytes()[self._before.log_bytes :].decode(errors="replace")
+
+
+class Extender(Component):
+    """An extender's process; `port` is the scheduler's."""
+
+    __slots__ = ()
+    MODULE: ClassVar[str] = "stowplan_extender"
+
+
+class Operator(Component):
+    """An operator's process."""
+
+    __slots__ = ()
+    MODULE: ClassVar[str] = "stowplan_operator"
 
 
 def metric_at(port: int, name: str, **labels: str) -> float:
     """The sum of the samples of a metric with those labels, as a process on a loopback port tells them."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-        families = text_string_to_metric_families(response.read().decode())
-        wanted = labels.items()
-        return sum(sample.value for family in families for sample in family.samples if sample.name == name and wanted <= sample.labels.items())
+    return _sum(_samples_at(port), name, labels)
+
+
+def _samples_at(port: int) -> list[Sample]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as response:
+        return [sample for family in text_string_to_metric_families(response.read().decode()) for sample in family.samples]
+
+
+def _sum(samples: Iterable[Sample], name: str, labels: Mapping[str, str]) -> float:
+    return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 def start_predictor(cluster: Cluster) -> int:
@@ -107,13 +131,15 @@ def start_predictor(cluster: Cluster) -> int:
     port, metrics_port = free_ports(2)
     environment = {"STOWPLAN_PREDICTOR_GRPC_PORT": str(port), "STOWPLAN_PREDICTOR_METRICS_PORT": str(metrics_port)}
     cluster.start("predictor", [sys.executable, "-m", "stowplan_predictor"], environment)
-    cluster.await_ready("predictor", lambda: serves(port), 60)
+    cluster.await_ready("predictor", lambda: serves(port), PATIENCE_S)
     return port
 
 
-def start_operator(cluster: Cluster, predictor_port: int, user: str) -> None:
+def start_operator(cluster: Cluster, predictor_port: int, user: str) -> Operator:
     """Starts an operator, and waits until it says it is ready."""
-    operator(cluster, predictor_port, user).start()
+    found = operator(cluster, predictor_port, user)
+    found.start()
+    return found
 
 
 def operator(cluster: Cluster, predictor_port: int, user: str, server: str = "", *, name: str = "operator", more: Mapping[str, str] | None = None) -> Operator:
@@ -150,7 +176,7 @@ def extender(cluster: Cluster, predictor_port: int, user: str, server: str = "",
         "STOWPLAN_EXTENDER_API_DESCRIPTORS_NAMESPACE": SYSTEM_NAMESPACE,
         "STOWPLAN_EXTENDER_PREDICTOR_TARGETS": f"127.0.0.1:{predictor_port}",
     }
-    return Extender(cluster, port, health_port, environment | dict(more or {}), name)
+    return Extender(cluster, health_port, health_port, environment | dict(more or {}), name, port)
 
 
 def _kubeconfig_of(cluster: Cluster, user: str, name: str, server: str) -> Path:

@@ -15,6 +15,14 @@ from controlplane_errors import CommandFailed
 
 Found = TypeVar("Found")
 
+# How long a test waits at least for what must come true. On an idle machine nearly all of it comes within a second; on two cores that many processes share it
+# may take a minute, and waiting costs nothing where it does not come to that. The longest single cause known: client-go's pause of half a minute after the API
+# server was away, and the garbage collector's after a new API.
+PATIENCE_S = 120.0
+KUBECTL_PATIENCE = f"--timeout={PATIENCE_S:.0f}s"
+# Of a kubectl that waits for so long itself.
+_LONG_S = PATIENCE_S + 30
+
 # Between two looks. Short, because most waits here are for something that takes some hundred milliseconds; kubectl itself takes about 80.
 _POLL_S = 0.05
 
@@ -24,9 +32,15 @@ _serial = itertools.count(1)
 def wait_until(predicate: Callable[[], Found | None], timeout_s: float, message: str | Callable[[], str]) -> Found:
     """Looks again and again until the predicate answers something true, and answers that.
 
+    Args:
+        predicate: looks.
+        timeout_s: how long it may take by design; at least `PATIENCE_S` are waited, for the machine may be busy.
+        message: what is waited for.
+
     Raises:
-        AssertionError: it did not within `timeout_s`; with the message, and with what the last look saw.
+        AssertionError: it did not in time; with the message, and with what the last look saw.
     """
+    timeout_s = max(timeout_s, PATIENCE_S)
     deadline = time.monotonic() + timeout_s
     while True:
         found = predicate()
@@ -59,14 +73,20 @@ def own_namespace(cluster: Cluster, prefix: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        # Pods and services first and waited for, so that the next test finds no tenant of ours; the namespace itself may take its time.
+        empty_namespace(cluster, name)
+
+
+def empty_namespace(cluster: Cluster, name: str) -> None:
+    """Pods and services first and waited for, so that the next test finds no tenant of ours; the namespace itself may take its time."""
+    try:
         if cluster.running("kube-controller-manager"):
             with contextlib.suppress(CommandFailed):  # no such resource: the test has not installed the CRD
-                cluster.kubectl("delete", "inferenceservices.stowplan.dev", "--all", "-n", name, "--timeout=20s")
-            cluster.kubectl("delete", "deployments,replicasets", "--all", "-n", name, "--timeout=20s")
+                cluster.kubectl("delete", "inferenceservices.stowplan.dev", "--all", "-n", name, KUBECTL_PATIENCE, timeout_s=_LONG_S)
+            cluster.kubectl("delete", "deployments,replicasets", "--all", "-n", name, KUBECTL_PATIENCE, timeout_s=_LONG_S)
             # By force: kwok ends no pod whose node is gone already.
-            cluster.kubectl("delete", "pods", "--all", "-n", name, "--timeout=20s", "--grace-period=0", "--force")
-        cluster.kubectl("delete", "namespace", name, "--wait=false")
+            cluster.kubectl("delete", "pods", "--all", "-n", name, KUBECTL_PATIENCE, "--grace-period=0", "--force", timeout_s=_LONG_S)
+    finally:
+        cluster.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 def node(name: str, cpu: str, labels: Mapping[str, str] | None = None, *, memory: str = "64Gi", extended: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -86,10 +106,20 @@ def own_nodes(cluster: Cluster, *nodes: Mapping[str, Any]) -> Iterator[None]:
     names = [str(item["metadata"]["name"]) for item in nodes]
     apply(cluster, *nodes)
     try:
-        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=20s", *(f"node/{name}" for name in names))
+        await_nodes(cluster, names)
         yield
     finally:
-        cluster.kubectl("delete", "node", *names, "--ignore-not-found", "--timeout=20s")
+        remove_nodes(cluster, names)
+
+
+def await_nodes(cluster: Cluster, names: Sequence[str]) -> None:
+    """Waits until nodes are ready."""
+    cluster.kubectl("wait", "--for=condition=Ready", KUBECTL_PATIENCE, *(f"node/{name}" for name in names), timeout_s=_LONG_S)
+
+
+def remove_nodes(cluster: Cluster, names: Sequence[str]) -> None:
+    """Deletes nodes, and waits until they are gone."""
+    cluster.kubectl("delete", "node", *names, "--ignore-not-found", KUBECTL_PATIENCE, timeout_s=_LONG_S)
 
 
 def events_of(cluster: Cluster, namespace: str, name: str) -> Sequence[dict[str, Any]]:

@@ -19,7 +19,7 @@ from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.questions import Occupant, Question, Tenant, canonical_tenants
 from stowplan_fleet.services import GraphDigest
 from support.components import Extender
-from support.controlplane import apply, condition_of, events_of, wait_until
+from support.controlplane import apply, await_nodes, condition_of, events_of, wait_until
 from support.wiretaps import Wiretap
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -45,7 +45,7 @@ class Stage:
         names = [str(item["metadata"]["name"]) for item in nodes]
         self.nodes.extend(names)
         apply(self.cluster, *nodes)
-        self.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=20s", *(f"node/{name}" for name in names))
+        await_nodes(self.cluster, names)
 
     def apply(self, *objects: str | Mapping[str, Any]) -> None:
         """Applies objects to the stage's namespace."""
@@ -64,7 +64,7 @@ class Stage:
         found: dict[str, Any] = self.cluster.get(f"inferenceservices.stowplan.dev/{name}", "-n", self.namespace)
         return found
 
-    def await_condition(self, name: str, kind: str, status: str, timeout_s: float = 20) -> Mapping[str, Any]:
+    def await_condition(self, name: str, kind: str, status: str, timeout_s: float = 0) -> Mapping[str, Any]:
         """Waits until a condition of an InferenceService has that status; answers the condition."""
 
         def holds() -> Mapping[str, Any] | None:
@@ -79,7 +79,7 @@ class Stage:
         found: Sequence[dict[str, Any]] = self.cluster.get("pods", "-n", self.namespace, *selector)["items"]
         return found
 
-    def await_bound(self, service: str, count: int = 1, timeout_s: float = 30) -> Sequence[dict[str, Any]]:
+    def await_bound(self, service: str, count: int = 1, timeout_s: float = 0) -> Sequence[dict[str, Any]]:
         """Waits until that many pods of a service are bound; answers them."""
 
         def bound() -> Sequence[dict[str, Any]] | None:
@@ -88,7 +88,7 @@ class Stage:
 
         return wait_until(bound, timeout_s, lambda: f"{count} bound pods of {service}; {self.tell(service)}")
 
-    def await_refusal(self, service: str, said: str, timeout_s: float = 30) -> str:
+    def await_refusal(self, service: str, said: str, timeout_s: float = 0) -> str:
         """Waits until an event about a pod of the service (none of them bound) holds that text; answers the whole message."""
 
         def refused() -> str | None:

@@ -39,33 +39,31 @@ def node_of(stage: Stage, name: str) -> str:
     return next((str(pod["spec"].get("nodeName", "")) for pod in stage.pods() if pod["metadata"]["name"] == name), "")
 
 
-def await_node(stage: Stage, name: str, timeout_s: float = 45) -> str:
+def await_node(stage: Stage, name: str, timeout_s: float = 0) -> str:
     """Waits until a pod is bound; answers where."""
     return wait_until(lambda: node_of(stage, name), timeout_s, lambda: f"pod {name} bound; {stage.tell('none')}")
 
 
-def await_named(extender: Extender, log: str, metric: str, timeout_s: float = 30, **labels: str) -> None:
-    """Waits until a log line and a metric of the extender name what happened."""
+def await_named(extender: Extender, log: str, metric: str, timeout_s: float = 0, **labels: str) -> None:
+    """Waits until a log line and a metric of the extender name what happened since the test began."""
     wait_until(lambda: extender.logged(log), timeout_s, f"a log line that says {log!r}")
-    wait_until(lambda: extender.metric(metric, **labels) > 0, timeout_s, f"metric {metric}{labels} above 0")
+    wait_until(lambda: extender.risen(metric, **labels) > 0, timeout_s, f"metric {metric}{labels} risen")
 
 
-def again(cluster: Cluster, name: str, *, kill: bool = True) -> None:
-    """Starts a process once more, with the command and environment it had; kills it first where it still runs."""
-    command, environment = _how(cluster, name)
-    cluster.stop(name, kill=kill)
-    cluster.start(name, command, environment)
+def again(cluster: Cluster, name: str) -> None:
+    """Kills a process, and starts it once more with the command and environment it had."""
+    cluster.stop(name, kill=True)
+    cluster.start_again(name)
 
 
 @contextlib.contextmanager
 def absent(cluster: Cluster, name: str) -> Iterator[None]:
-    """Kills a process, and starts it again as it was afterwards."""
-    command, environment = _how(cluster, name)
+    """Kills a process, and starts it again as it was afterwards; whether it is ready then, the next test looks for itself (`support.crews`)."""
     cluster.stop(name, kill=True)
     try:
         yield
     finally:
-        cluster.start(name, command, environment)
+        cluster.start_again(name)
 
 
 @contextlib.contextmanager
@@ -82,13 +80,6 @@ def shiftable_clock(folder: Path) -> str:
     """A PYTHONPATH with which the wall clock of a Python process jumps by as many seconds as the file `jump` in that folder says at the moment."""
     (folder / "sitecustomize.py").write_text(_SITE.format(file=str(folder / "jump")))
     return str(folder)
-
-
-def _how(cluster: Cluster, name: str) -> tuple[list[str], dict[str, str]]:
-    process = Path(f"/proc/{cluster.processes[name]}")
-    command = process.joinpath("cmdline").read_bytes().decode().split("\0")[:-1]
-    pairs = (entry.partition("=") for entry in process.joinpath("environ").read_bytes().decode().split("\0") if entry)
-    return command, {key: value for key, _, value in pairs}
 
 
 _SITE = """

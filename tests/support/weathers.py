@@ -53,6 +53,10 @@ class Weather:
             hold.clear()
         self.carried_out = None
 
+    def is_bad(self) -> bool:
+        """True where something is set."""
+        return any((self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.tear, self.swallow, self.carried_out))
+
     def count(self, text: str) -> int:
         """How many entries hold the text."""
         return sum(text in entry for entry in list(self.seen))
