@@ -1,4 +1,4 @@
-"""Channels: connections to predictors, one a target, in the clear or with TLS; with TLS, made anew when our certificates change.
+"""Channels: connections to predictors with their stubs, one a target, in the clear or with TLS; with TLS, made anew when our certificates change.
 
 gRPC's client credentials are fixed once made, and a connection goes on with those it began with. So new certificates mean new channels; whoever is being
 answered on a former one is answered there.
@@ -12,6 +12,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from stowplan.predictor.v1.predictor_pb2_grpc import PredictorServiceStub
 
 from stowplan_fleet.certificates import RENEWAL_S, CertificateFiles, Renewals, Watcher
 from stowplan_fleet.errors import SettingsRefused
@@ -112,21 +113,23 @@ class Channels:
             deadline_s: of a call; a former channel is closed when no call on it can be under way.
         """
         self._identity, self._server_names, self._deadline_s = identity, server_names, deadline_s
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[str, tuple[grpc.aio.Channel, PredictorServiceStub]] = {}
         self._version = identity.version if identity else 0
         self._retiring: set[asyncio.Task[None]] = set()
 
-    def to(self, target: str) -> grpc.aio.Channel:
-        """The channel to a target, with our certificates as they are now."""
+    def to(self, target: str) -> PredictorServiceStub:
+        """Calls a target on its channel, which was made with our certificates as they are now."""
         if self._identity is not None:
             self._identity.look()
             if self._identity.version != self._version:
                 self._version = self._identity.version
                 self._retire()
-        channel = self._channels.get(target)
-        if channel is None:
-            channel = self._channels[target] = self._made(target)
-        return channel
+        found = self._channels.get(target)
+        if found is None:
+            channel = self._made(target)
+            # Kept with its channel: making one takes longer than a call of a remembered answer should.
+            found = self._channels[target] = channel, PredictorServiceStub(channel)
+        return found[1]
 
     def expected_name(self, target: str) -> str:
         """What the certificate of a target must hold, as far as we know it."""
@@ -138,7 +141,7 @@ class Channels:
         for task in self._retiring:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
-        for channel in channels.values():
+        for channel, _ in channels.values():
             await channel.close()
 
     def _asked_name(self, target: str) -> str:
@@ -153,7 +156,7 @@ class Channels:
 
     def _retire(self) -> None:
         channels, self._channels = self._channels, {}
-        for channel in channels.values():
+        for channel, _ in channels.values():
             task = asyncio.create_task(self._close_later(channel))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)

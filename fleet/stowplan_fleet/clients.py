@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 import grpc
 import grpc.aio
 from stowplan.predictor.v1 import predictor_pb2 as pb
-from stowplan.predictor.v1 import predictor_pb2_grpc
 
 from stowplan_fleet import handshakes
 from stowplan_fleet.answers import Answer, UnknownReason
@@ -151,8 +150,7 @@ class GrpcPredictor:
         return self._targets[self._preferred % count], self._targets[(self._preferred + 1) % count]
 
     def _method(self, target: str, method: str) -> Callable[..., Awaitable[Any]]:
-        stub = predictor_pb2_grpc.PredictorServiceStub(self._channels.to(target))
-        call: Callable[..., Awaitable[Any]] = getattr(stub, method)
+        call: Callable[..., Awaitable[Any]] = getattr(self._channels.to(target), method)
         return call
 
     async def _ask(self, method: str, request: object, attempts: tuple[str, str]) -> Any:  # noqa: ANN401 - the method's response message
