@@ -82,7 +82,7 @@ async def predicted(items: Sequence[dict[str, Any]], predictor: "Predictor", mod
 
 def _judge(standing: "Standing", by_uid: dict[str, Any], named: dict[str, Any], fared: "Sequence[Standing]") -> Finding | None:
     beside = standing.beside
-    overloaded = beside is not None and beside.overloaded and not standing.treated_as_unknown
+    overloaded = beside is not None and beside.overloaded and not standing.too_weak
     if not overloaded and (standing.headroom_ms is None or standing.headroom_ms >= 0):
         return None
     pod = by_uid[str(standing.pod)]

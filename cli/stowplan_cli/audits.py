@@ -52,6 +52,8 @@ WRITTEN: Final = (keys.BOUND_SLICE_ANNOTATION, keys.PREDICTED_MS_ANNOTATION, key
 """What a Binding writes on a pod."""
 
 _NO_JUDGEMENT: Final = "unknown"
+# What else a prediction may rest on, the surest first; a service that does not say takes the last too.
+_BASES: Final = ("measured", "extrapolated", "unvalidated")
 # Suffixes of Kubernetes quantities (apimachinery, pkg/api/resource).
 _SUFFIXES: Final = {
     "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
@@ -109,7 +111,7 @@ def _badly_bound(nodes: Sequence[Raw], bound: Sequence[Raw], services: Sequence[
         if notes[keys.BASIS_ANNOTATION] != _NO_JUDGEMENT:
             service = by_name.get(service_name_of(pod))
             yield from _over_objective(pod, service)
-            yield from _on_distrusted_basis(pod, service)
+            yield from _on_weak_basis(pod, service)
 
 
 def _over_objective(pod: Raw, service: Raw | None) -> Iterator[Finding]:
@@ -125,11 +127,12 @@ def _over_objective(pod: Raw, service: Raw | None) -> Iterator[Finding]:
         yield Finding(Invariant.NEWCOMER_WITHIN_OBJECTIVE, f"pod {full_name(pod)}", said, broken=not since)
 
 
-def _on_distrusted_basis(pod: Raw, service: Raw | None) -> Iterator[Finding]:
+def _on_weak_basis(pod: Raw, service: Raw | None) -> Iterator[Finding]:
     basis = annotations_of(pod)[keys.BASIS_ANNOTATION]
-    placement = service["spec"].get("placement") or {} if service is not None else {}
-    if service is not None and basis in (placement.get("treatAsUnknown") or ()):
-        said = f"was bound on a prediction that is {basis}, which its service treats as unknown"
+    wanted = (service["spec"].get("placement") or {}).get("minimumBasis", _BASES[-1]) if service is not None else _BASES[-1]
+    taken = _BASES[: _BASES.index(wanted) + 1] if wanted in _BASES else _BASES
+    if service is not None and basis not in taken:
+        said = f"was bound on a prediction that is {basis[:32]}, and its service wants {wanted} or better"
         yield Finding(Invariant.BOUND_AS_DECIDED, f"pod {full_name(pod)}", said, broken=not _since(service, bound_at(pod)))
 
 

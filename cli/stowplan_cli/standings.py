@@ -28,14 +28,14 @@ class Standing:
     alone: Answer | None
 
     @property
-    def treated_as_unknown(self) -> bool:
-        """Whether its service counts predictions of this basis as none."""
-        return self.beside is not None and self.beside.basis in self.service.placement.treat_as_unknown
+    def too_weak(self) -> bool:
+        """Whether the prediction rests on a basis too weak for its service, so that it counts as none."""
+        return self.beside is not None and self.service.placement.too_weak(self.beside.basis)
 
     @property
     def headroom_ms(self) -> float | None:
-        """What is left to the objective at the upper end of the prediction, below zero where it is broken; None where that is unknown, or treated so."""
-        if self.beside is None or self.beside.response is None or self.treated_as_unknown:
+        """What is left to the objective at the upper end of the prediction, below zero where it is broken; None where it is unknown or on too weak a basis."""
+        if self.beside is None or self.beside.response is None or self.too_weak:
             return None
         return self.service.slo.latency_ms - self.beside.response.upper_ms
 

@@ -135,8 +135,8 @@ def _tenant(item: "Standing", names: dict[Any, str]) -> dict[str, Any]:
     unknown = None
     if response is None:
         unknown = (item.beside.message or "its load cannot be sustained") if item.beside else "its model is not here"
-    if item.beside is not None and item.treated_as_unknown:
-        unknown = reasons.treated_as_unknown(item.beside.basis)
+    if item.beside is not None and item.too_weak:
+        unknown = reasons.basis_too_weak(item.beside.basis, item.service.placement.minimum_basis)
     return {
         "pod": names.get(item.pod, str(item.pod)),
         "service": item.service.name,

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Basis(StrEnum):
-    """What an answer rests on. A service may count extrapolated or unvalidated answers as unknown (spec.placement.treatAsUnknown)."""
+    """What an answer rests on, the surest first; of an answer with several parts, its weakest. A service may want better (spec.placement.minimumBasis)."""
 
     MEASURED = "measured"
     """Device and kind of slice were measured when the bundle was trained."""
@@ -15,6 +16,13 @@ class Basis(StrEnum):
     """A published formula that was never checked on this device."""
     UNKNOWN = "unknown"
     """No judgement; a reason says why."""
+
+    def weaker_than(self, other: "Basis") -> bool:
+        """Whether less may be relied on."""
+        return _WEAKNESS[self] > _WEAKNESS[other]
+
+
+_WEAKNESS: Final = {basis: place for place, basis in enumerate(Basis)}
 
 
 class UnknownReason(StrEnum):

@@ -54,7 +54,7 @@ class ConditionReason(StrEnum):
     NO_SLICE_OFFERED = "NoSliceOffered"
     """No node offers a slice for this runtime, or none of the slice classes that spec.placement names."""
     PREDICTION_UNKNOWN = "PredictionUnknown"
-    """Nothing can be predicted, or only on a basis that spec.placement.treatAsUnknown names, and onUnknown is Reject; the message says why."""
+    """Nothing can be predicted, or only on a basis weaker than spec.placement.minimumBasis, and onUnknown is Reject; the message says why."""
     NOT_ANALYZED = "NotAnalyzed"
     """Nothing can be said before the model is analysed."""
     NAME_TAKEN = "NameTaken"
@@ -145,9 +145,9 @@ def not_judged(reason: UnknownReason, message: str) -> str:
     return f"cannot be judged ({reason.value}): {message}" if message else f"cannot be judged ({reason.value})"
 
 
-def treated_as_unknown(basis: Basis) -> str:
+def basis_too_weak(basis: Basis, minimum: Basis) -> str:
     """There is a prediction, and the service does not take it for one."""
-    return f"cannot be judged (TreatedAsUnknown): the prediction is {basis}, which spec.placement.treatAsUnknown names"
+    return f"cannot be judged (BasisTooWeak): the prediction is {basis}, and spec.placement.minimumBasis is {minimum}"
 
 
 def _tenants(slice_class: SliceClass) -> str:

@@ -68,8 +68,12 @@ class PlacementPolicy:
     sharing: Sharing = Sharing.ALLOW
     slice_classes: tuple[SliceClass, ...] = ()
     """Only these, where there are any."""
-    treat_as_unknown: tuple[Basis, ...] = ()
-    """Predictions on these bases count as none: `on_unknown` decides. Sorted, each once."""
+    minimum_basis: Basis = Basis.UNVALIDATED
+    """A prediction on a weaker basis counts as none: `on_unknown` decides."""
+
+    def too_weak(self, basis: Basis) -> bool:
+        """Whether there is a prediction, and it counts as none. Where there is none (`unknown`), that is not what is wrong with it."""
+        return basis is not Basis.UNKNOWN and basis.weaker_than(self.minimum_basis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ FULL["spec"] = {
     "replicas": {"min": 1, "max": 4},
     "placement": {
         "onUnknown": "Allow",
-        "treatAsUnknown": ["extrapolated", "unvalidated"],
+        "minimumBasis": "extrapolated",
         "sharing": "Deny",
         "sliceClasses": ["epyc-9b14/cpu:2", "epyc-9b14/cpu:500m"],
     },
@@ -93,7 +93,7 @@ def test_defaults_are_filled_in_and_the_template_is_kept(apiserver: Cluster, nam
         "load": {"requestsPerSecond": 40, "payloadInstances": 1},
         "server": {"type": "onnxruntime", "concurrency": 1, "maxBatch": 1},
         "replicas": {"min": 1},
-        "placement": {"onUnknown": "Reject", "treatAsUnknown": [], "sharing": "Allow", "sliceClasses": []},
+        "placement": {"onUnknown": "Reject", "minimumBasis": "unvalidated", "sharing": "Allow", "sliceClasses": []},
         "observe": {},
     }
     read = [inferenceservices.service_of(from_plain(item | {"metadata": stored["metadata"]}, InferenceServiceManifest)) for item in (minimal(), stored)]
@@ -192,11 +192,10 @@ REFUSED = [
     (with_("spec.replicas.min", 0), "greater than or equal to 1"),
     (with_("spec.replicas", {"min": 1, "max": 1001}), "less than or equal to 1000"),
     (with_("spec.placement.onUnknown", "Maybe"), 'supported values: "Reject", "Allow"'),
-    (with_("spec.placement.treatAsUnknown", ["measured"]), 'supported values: "extrapolated", "unvalidated"'),
-    (with_("spec.placement.treatAsUnknown", ["Extrapolated"]), 'supported values: "extrapolated", "unvalidated"'),
-    (with_("spec.placement.treatAsUnknown", ["extrapolated", "extrapolated"]), "Duplicate value"),
-    (with_("spec.placement.treatAsUnknown", ["extrapolated", "unvalidated", "extrapolated"]), "must have at most 2 items"),
-    (with_("spec.placement.treatAsUnknown", "extrapolated"), "must be of type array"),
+    (with_("spec.placement.minimumBasis", "unknown"), 'supported values: "measured", "extrapolated", "unvalidated"'),
+    (with_("spec.placement.minimumBasis", "Measured"), 'supported values: "measured", "extrapolated", "unvalidated"'),
+    (with_("spec.placement.minimumBasis", ["measured"]), "must be of type string"),
+    (with_("spec.placement.minimumBasis", ""), 'supported values: "measured", "extrapolated", "unvalidated"'),
     (with_("spec.placement.sharing", "Never"), 'supported values: "Allow", "Deny"'),
     (with_("spec.placement.sliceClasses", ["cpu:2"]), "a slice class is DEVICE/SLICE"),
     (with_("spec.placement.sliceClasses", ["x/cpu:0"]), "a slice class is DEVICE/SLICE"),

@@ -66,12 +66,24 @@ def test_a_sound_cluster_passes() -> None:
         ([pod(annotations=BOUND | {keys.PREDICTED_MS_ANNOTATION: "10.5"})], "against an objective of 10 ms"),
         ([pod(annotations=BOUND | {keys.PREDICTED_MS_ANNOTATION: "nan"})], "against an objective of 10 ms"),
         ([pod(annotations=BOUND | {keys.PREDICTED_MS_ANNOTATION: "quick"})], "against an objective of 10 ms"),
+        ([pod(annotations=BOUND | {keys.BASIS_ANNOTATION: "guessed"})], "a prediction that is guessed"),
         ([pod(node=None)], "not bound"),
     ],
 )
 def test_a_broken_cluster_is_noticed(pods: list[dict[str, Any]], said: str) -> None:
     """Each way to break a promise is named: too much of a resource, no slice written, another slice or device, a prediction over the objective."""
     assert any(said in found for found in violations([NODE], pods, [SERVICE]))
+
+
+@pytest.mark.parametrize(("minimum", "holds"), [("unvalidated", True), ("extrapolated", True), ("measured", False)])
+def test_a_basis_weaker_than_the_service_wants_is_noticed(minimum: str, *, holds: bool) -> None:
+    """A pod is bound on the basis that its service wants, or a surer one; that the service wanted less at that time is noted."""
+    wanting = SERVICE | {"spec": {"slo": {"latencyMilliseconds": 10}, "placement": {"minimumBasis": minimum}}}
+    assert (violations([NODE], [pod()], [wanting]) == []) is holds
+    for when, broken in ((AFTER, False), (BEFORE, True)):
+        for finding in audits.structural([NODE], [pod()], [written(wanting, when)]):
+            assert (finding.invariant, finding.broken) == (Invariant.BOUND_AS_DECIDED, broken)
+            assert f"extrapolated, and its service wants {minimum} or better" in finding.text
 
 
 def test_a_condition_of_a_generation_that_never_was_is_noticed() -> None:

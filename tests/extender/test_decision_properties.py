@@ -23,7 +23,7 @@ services = st.builds(
     st.sampled_from([1.0, 20.0, 60.0]),
     sharing=st.sampled_from([Sharing.ALLOW] * 4 + [Sharing.DENY]),
     on_unknown=st.sampled_from(list(OnUnknown)),
-    treat_as_unknown=st.sampled_from([(), (), (Basis.EXTRAPOLATED,)]),
+    minimum_basis=st.sampled_from([Basis.UNVALIDATED, Basis.EXTRAPOLATED, Basis.MEASURED]),
 )
 
 
@@ -89,7 +89,7 @@ def test_accepted_means_everyone_holds(of: Service, state: NodeState) -> None:
         answer = TOY.answer(question.question)
         assert answer.response is not None
         assert answer.response.upper_ms <= held.tenancy.service.slo.latency_ms
-        assert answer.basis not in held.tenancy.service.placement.treat_as_unknown
+        assert not answer.basis.weaker_than(held.tenancy.service.placement.minimum_basis)
 
 
 @given(services, st.lists(states(), min_size=1, max_size=3))

@@ -40,7 +40,7 @@ def test_defaults_are_those_of_the_resource_definition() -> None:
     assert (found.server.concurrency, found.server.max_batch) == (1, 1)
     assert (found.replicas, found.replicas_min, found.replicas_max) == (1, 1, 1)
     assert (found.placement.on_unknown, found.placement.sharing, found.placement.slice_classes) == (OnUnknown.REJECT, Sharing.ALLOW, ())
-    assert found.placement.treat_as_unknown == ()
+    assert found.placement.minimum_basis is Basis.UNVALIDATED
 
 
 def test_everything_said_is_read() -> None:
@@ -50,7 +50,7 @@ def test_everything_said_is_read() -> None:
         load={"requestsPerSecond": 3, "payloadInstances": 2},
         server={"type": "triton", "concurrency": 4, "maxBatch": 8},
         replicas={"min": 2, "max": 5},
-        placement={"onUnknown": "Allow", "treatAsUnknown": ["unvalidated", "extrapolated"], "sharing": "Deny", "sliceClasses": ["epyc/cpu:2"]},
+        placement={"onUnknown": "Allow", "minimumBasis": "extrapolated", "sharing": "Deny", "sliceClasses": ["epyc/cpu:2"]},
     ) | {"status": {"replicas": 3, "model": {"graphDigest": "sha256:" + "a" * 64}}}
     found = service(value)
 
@@ -59,7 +59,7 @@ def test_everything_said_is_read() -> None:
     assert (found.replicas, found.replicas_min, found.replicas_max) == (3, 2, 5)
     assert found.graph_digest == "sha256:" + "a" * 64
     assert (found.placement.on_unknown, found.placement.sharing) == (OnUnknown.ALLOW, Sharing.DENY)
-    assert found.placement.treat_as_unknown == (Basis.EXTRAPOLATED, Basis.UNVALIDATED)
+    assert found.placement.minimum_basis is Basis.EXTRAPOLATED
     assert found.placement.slice_classes == (parse_slice_class("epyc/cpu:2"),)
 
 
@@ -76,10 +76,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "min above max": ({"replicas": {"min": 3, "max": 2}}, "spec.replicas"),
     "no replicas": ({"replicas": {"min": 0}}, "spec.replicas.min"),
     "no such policy": ({"placement": {"onUnknown": "Perhaps"}}, "spec.placement.onUnknown"),
-    "what was measured is unknown": ({"placement": {"treatAsUnknown": ["measured"]}}, r"spec.placement.treatAsUnknown\[0\]"),
-    "a basis in other letters": ({"placement": {"treatAsUnknown": ["unvalidated", "Extrapolated"]}}, r"spec.placement.treatAsUnknown\[1\]"),
-    "a basis twice": ({"placement": {"treatAsUnknown": ["extrapolated"] * 2}}, "spec.placement.treatAsUnknown: a basis is named twice"),
-    "a thousand bases": ({"placement": {"treatAsUnknown": ["extrapolated"] * 1000}}, "spec.placement.treatAsUnknown"),
+    "no basis": ({"placement": {"minimumBasis": "unknown"}}, "spec.placement.minimumBasis"),
+    "a basis in other letters": ({"placement": {"minimumBasis": "Measured"}}, "spec.placement.minimumBasis"),
     "no slice class": ({"placement": {"sliceClasses": ["epyc/cpu:1", "big"]}}, r"spec.placement.sliceClasses\[1\]"),
     "too many slice classes": ({"placement": {"sliceClasses": ["epyc/cpu:1"] * 33}}, "spec.placement.sliceClasses"),
     "extent 0": ({"model": {"uri": "x", "inputShapes": {"x": [1, 0]}}}, r"inputShapes\['x'\]\[1\]"),

@@ -46,8 +46,11 @@ def test_lists_have_the_same_bounds(spec: dict[str, Any]) -> None:
     assert (shapes["maxProperties"], shape["maxItems"]) == (ours.INPUTS_MAX, ours.RANK_MAX)
     assert (shape["items"]["minimum"], shape["items"]["maximum"]) == ours.EXTENT_BOUNDS
     assert spec["placement"]["properties"]["sliceClasses"]["maxItems"] == ours.SLICE_CLASSES_MAX
-    bases = spec["placement"]["properties"]["treatAsUnknown"]
-    assert (tuple(bases["items"]["enum"]), bases["maxItems"]) == (ours.DISTRUSTED_BASES, len(ours.DISTRUSTED_BASES))
+
+
+def test_bases_have_the_same_words(spec: dict[str, Any]) -> None:
+    """What may be wanted of a prediction, the surest first."""
+    assert tuple(spec["placement"]["properties"]["minimumBasis"]["enum"]) == ours.MINIMUM_BASES
 
 
 def test_defaults_are_the_same(spec: dict[str, Any]) -> None:
@@ -58,4 +61,4 @@ def test_defaults_are_the_same(spec: dict[str, Any]) -> None:
         assert spec["server"]["properties"][field]["default"] == 1
     assert spec["placement"]["properties"]["onUnknown"]["default"] == ours.PlacementSpec().on_unknown
     assert spec["placement"]["properties"]["sharing"]["default"] == ours.PlacementSpec().sharing
-    assert spec["placement"]["properties"]["treatAsUnknown"]["default"] == ours.PlacementSpec().treat_as_unknown
+    assert spec["placement"]["properties"]["minimumBasis"]["default"] == ours.PlacementSpec().minimum_basis

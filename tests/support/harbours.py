@@ -27,7 +27,7 @@ def service(
     on_unknown: OnUnknown = OnUnknown.REJECT,
     analysed: bool = True,
     slice_classes: tuple[SliceClass, ...] = (),
-    treat_as_unknown: tuple[Basis, ...] = (),
+    minimum_basis: Basis = Basis.UNVALIDATED,
 ) -> Service:
     """A service of one replica, in namespace `vision`; its graph is named like it."""
     return Service(
@@ -36,7 +36,7 @@ def service(
         Slo(slo_ms),
         Load(rps),
         graph_digest=digest(name) if analysed else None,
-        placement=PlacementPolicy(on_unknown, sharing, slice_classes, treat_as_unknown),
+        placement=PlacementPolicy(on_unknown, sharing, slice_classes, minimum_basis),
     )
 
 

@@ -90,8 +90,6 @@ def _fields(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, 
         bounds = [f"{key} {field[key]}" for key in ("minimum", "maximum", "minLength", "maxLength", "maxItems") if key in field]
         if "enum" in field:
             bounds = ["one of " + ", ".join(map(str, field["enum"]))]
-        if "enum" in (field.get("items") or {}):
-            bounds.append("each one of " + ", ".join(map(str, field["items"]["enum"])))
         kind = field.get("type", "any") + (" (required)" if name in schema.get("required", ()) else "")
         default = f"`{field['default']}`" if "default" in field and not isinstance(field["default"], dict) else ""
         yield where, kind + (f"; {', '.join(bounds)}" if bounds else ""), default, " ".join(field.get("description", "").split())

@@ -17,7 +17,7 @@ from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import Signature, signature_of
 from stowplan_extender.decision.verdicts import Acceptance, Answers, Postponement, Verdict
 
-_SURER_FIRST = {Basis.MEASURED: 0, Basis.EXTRAPOLATED: 1, Basis.UNVALIDATED: 2, Basis.UNKNOWN: 3}
+_SURER_FIRST = {basis: place for place, basis in enumerate(Basis)}
 
 
 @dataclass(frozen=True, slots=True)

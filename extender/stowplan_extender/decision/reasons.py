@@ -46,8 +46,8 @@ class Reason(StrEnum):
     """Whether a resident would come to harm cannot be told, and it does not tolerate that."""
     PREDICTION_UNKNOWN = "PredictionUnknown"
     """The newcomer cannot be judged, and it does not tolerate that."""
-    TREATED_AS_UNKNOWN = "TreatedAsUnknown"
-    """The newcomer's prediction is of a basis that its placement.treatAsUnknown names, and it does not tolerate that."""
+    BASIS_TOO_WEAK = "BasisTooWeak"
+    """The newcomer's prediction rests on a basis weaker than its placement.minimumBasis, and it does not tolerate that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,11 @@ def resident_overloaded(resident: Service) -> Refusal:
 
 
 def resident_unknown(resident: Service, reason: UnknownReason | Basis) -> Refusal:
-    """Nobody can tell whether somebody would come to harm, or only on a basis that it counts for nothing, and that service does not tolerate this."""
+    """Nobody can tell whether somebody would come to harm, or only on a basis that is too weak for it, and that service does not tolerate this."""
     if resident.graph_digest is None:
         why = "cannot be judged (its model is not analysed)"
     else:
-        why = sentences.treated_as_unknown(reason) if isinstance(reason, Basis) else sentences.not_judged(reason, "")
+        why = sentences.basis_too_weak(reason, resident.placement.minimum_basis) if isinstance(reason, Basis) else sentences.not_judged(reason, "")
     return Refusal(Reason.RESIDENT_UNKNOWN, f"resident {resident.name} beside it {why}", resolvable=True)
 
 
@@ -147,6 +147,6 @@ def prediction_unknown(reason: UnknownReason, message: str) -> Refusal:
     return Refusal(Reason.PREDICTION_UNKNOWN, sentences.not_judged(reason, message), resolvable=False)
 
 
-def treated_as_unknown(basis: Basis, *, because_of_tenants: bool) -> Refusal:
+def basis_too_weak(service: Service, basis: Basis, *, because_of_tenants: bool) -> Refusal:
     """There is a prediction, and the service does not take it for one; of a node without those tenants it might."""
-    return Refusal(Reason.TREATED_AS_UNKNOWN, sentences.treated_as_unknown(basis), resolvable=because_of_tenants)
+    return Refusal(Reason.BASIS_TOO_WEAK, sentences.basis_too_weak(basis, service.placement.minimum_basis), resolvable=because_of_tenants)

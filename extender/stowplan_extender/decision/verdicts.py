@@ -28,7 +28,7 @@ class Acceptance:
     inquiry: Inquiry | None
     """What was asked about the newcomer."""
     answer: Answer | None
-    """What was answered; None where nobody answered, or on a basis that the service treats as unknown, and it allows that."""
+    """What was answered; None where nobody answered, or on a basis too weak for the service, and it allows that."""
 
     @property
     def basis(self) -> Basis:
@@ -57,7 +57,7 @@ class _Meaning(Enum):
     OVER_SLO = auto()
     OVERLOADED = auto()
     UNKNOWN = auto()
-    TREATED_AS_UNKNOWN = auto()
+    BASIS_TOO_WEAK = auto()
     GRAPH_MISSING = auto()
     UNANSWERED = auto()
 
@@ -72,7 +72,7 @@ class _Finding:
     message: str = ""
     upper_ms: float = math.inf
     basis: Basis = Basis.UNKNOWN
-    """Counts with TREATED_AS_UNKNOWN only."""
+    """Counts with BASIS_TOO_WEAK only."""
 
 
 def verdict(newcomer: Newcomer, signature: Signature, answers: Answers) -> Verdict:
@@ -108,9 +108,9 @@ def _judge_newcomer(newcomer: Newcomer, inquest: Inquest, answers: Answers) -> R
         return _refuse_newcomer(newcomer, found, _find(inquest.alone, service, answers))
     if found.meaning is _Meaning.WITHIN or service.placement.on_unknown is OnUnknown.ALLOW:
         return None
-    if found.meaning is _Meaning.TREATED_AS_UNKNOWN:
+    if found.meaning is _Meaning.BASIS_TOO_WEAK:
         alone = _find(inquest.alone, service, answers)
-        return reasons.treated_as_unknown(found.basis, because_of_tenants=alone.meaning is _Meaning.WITHIN)
+        return reasons.basis_too_weak(service, found.basis, because_of_tenants=alone.meaning is _Meaning.WITHIN)
     return Postponement(NOT_ANSWERED) if found.meaning is _Meaning.UNANSWERED else reasons.prediction_unknown(found.reason, found.message)
 
 
@@ -146,7 +146,7 @@ def _judge_resident(service: Service, found: _Finding) -> Refusal | Postponement
         return None
     if found.meaning is _Meaning.UNANSWERED and service.graph_digest is not None:
         return Postponement(NOT_ANSWERED)
-    return reasons.resident_unknown(service, found.basis if found.meaning is _Meaning.TREATED_AS_UNKNOWN else found.reason)
+    return reasons.resident_unknown(service, found.basis if found.meaning is _Meaning.BASIS_TOO_WEAK else found.reason)
 
 
 def _resident_missing(names: Iterable[ServiceName]) -> Postponement:
@@ -157,7 +157,7 @@ def _resident_missing(names: Iterable[ServiceName]) -> Postponement:
 def _taken(inquiry: Inquiry, service: Service, answers: Answers) -> Answer | None:
     """The answer as the service takes it."""
     answer = answers.get(inquiry)
-    return None if answer is None or answer.basis in service.placement.treat_as_unknown else answer
+    return None if answer is None or service.placement.too_weak(answer.basis) else answer
 
 
 def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> _Finding:
@@ -167,9 +167,9 @@ def _find(inquiry: Inquiry | None, service: Service, answers: Answers) -> _Findi
     if answer.basis is Basis.UNKNOWN:
         reason = answer.unknown_reason or UnknownReason.PREDICTION_NOT_FINITE
         return _Finding(_Meaning.GRAPH_MISSING if reason is UnknownReason.GRAPH_NOT_FOUND else _Meaning.UNKNOWN, reason, answer.message)
-    if answer.basis in service.placement.treat_as_unknown:
+    if service.placement.too_weak(answer.basis):
         # Before anything is read off it: a number that nobody shall rely on neither admits nor refuses.
-        return _Finding(_Meaning.TREATED_AS_UNKNOWN, basis=answer.basis)
+        return _Finding(_Meaning.BASIS_TOO_WEAK, basis=answer.basis)
     if answer.overloaded:
         return _Finding(_Meaning.OVERLOADED)
     if answer.response is None or not math.isfinite(answer.response.upper_ms):

@@ -25,8 +25,8 @@ CONCURRENCY_BOUNDS: Final = (1, 1_024)
 MAX_BATCH_BOUNDS: Final = (1, 4_096)
 REPLICAS_BOUNDS: Final = (1, 1_000)
 SLICE_CLASSES_MAX: Final = 32
-# What a service may count as unknown: to distrust what was measured would leave nothing to go by.
-DISTRUSTED_BASES: Final = (Basis.EXTRAPOLATED, Basis.UNVALIDATED)
+# A prediction that is unknown is none, so that nothing is to be had for less than the last.
+MINIMUM_BASES: Final = (Basis.MEASURED, Basis.EXTRAPOLATED, Basis.UNVALIDATED)
 INPUTS_MAX: Final = 64
 RANK_MAX: Final = 16
 EXTENT_BOUNDS: Final = (1, 2**31 - 1)
@@ -79,7 +79,7 @@ class PlacementSpec(Manifest, frozen=True):
     """What the service wants of its place."""
 
     on_unknown: str = "Reject"
-    treat_as_unknown: list[str] = msgspec.field(default_factory=list)
+    minimum_basis: str = "unvalidated"
     sharing: str = "Allow"
     slice_classes: list[str] = msgspec.field(default_factory=list)
 
@@ -215,16 +215,11 @@ def _placement(spec: PlacementSpec, check: "_Checker") -> PlacementPolicy:
             classes.append(slices.parse_slice_class(text))
         except SliceNameRefused as error:
             raise check.refused(f"spec.placement.sliceClasses[{index}]", str(error)) from error
-    distrusted = {
-        Basis(check.one_of(f"spec.placement.treatAsUnknown[{index}]", text, DISTRUSTED_BASES)) for index, text in enumerate(spec.treat_as_unknown[: len(Basis)])
-    }
-    if len(distrusted) < len(spec.treat_as_unknown):
-        raise check.refused("spec.placement.treatAsUnknown", "a basis is named twice")
     return PlacementPolicy(
         on_unknown=OnUnknown(check.one_of("spec.placement.onUnknown", spec.on_unknown, tuple(OnUnknown))),
         sharing=Sharing(check.one_of("spec.placement.sharing", spec.sharing, tuple(Sharing))),
         slice_classes=tuple(classes),
-        treat_as_unknown=tuple(sorted(distrusted)),
+        minimum_basis=Basis(check.one_of("spec.placement.minimumBasis", spec.minimum_basis, MINIMUM_BASES)),
     )
 
 

@@ -80,4 +80,4 @@ def _miss(rung: Rung) -> tuple[int, float]:
     """Least is nearest: a number above the objective, then one that the service does not go by, then none; of those without a number the dearest."""
     if rung.predicted_ms is not None:
         return (0, rung.predicted_ms)
-    return (1 if rung.treated_as_unknown else 2, -float(rung.cost))
+    return (1 if rung.too_weak else 2, -float(rung.cost))

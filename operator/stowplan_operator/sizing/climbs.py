@@ -37,8 +37,8 @@ class Skip(StrEnum):
     """Predicted to miss the objective, or not to sustain the load."""
     PREDICTION_UNKNOWN = "PredictionUnknown"
     """Nothing can be predicted there: not allowed, or allowed and left for rungs that are known to do."""
-    TREATED_AS_UNKNOWN = "TreatedAsUnknown"
-    """The prediction's basis is one that spec.placement.treatAsUnknown names: not allowed, or allowed and left for rungs that are known to do."""
+    BASIS_TOO_WEAK = "BasisTooWeak"
+    """The prediction rests on a basis weaker than spec.placement.minimumBasis: not allowed, or allowed and left for rungs that are known to do."""
     NO_SPARE_SLICE = "NoSpareSlice"
     """Its pods found no place; status.rung.blocked says until when it is left alone."""
     HELD_BACK = "HeldBack"
@@ -132,8 +132,8 @@ def skips(ladder: Sequence[Rung], chosen: Rung | None, blocked: frozenset[SliceC
             continue
         if rung.basis is Basis.UNKNOWN:
             found[name] = Skip.PREDICTION_UNKNOWN
-        elif rung.treated_as_unknown:
-            found[name] = Skip.TREATED_AS_UNKNOWN
+        elif rung.too_weak:
+            found[name] = Skip.BASIS_TOO_WEAK
         elif not rung.allowed:
             found[name] = Skip.MISSES_OBJECTIVE
         elif name in blocked:

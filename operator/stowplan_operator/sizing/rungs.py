@@ -25,13 +25,13 @@ class Rung:
     """Meets it, or is unknown and the service allows what is unknown."""
     reason: str
     """Why, for people."""
-    treated_as_unknown: bool = False
-    """There is a prediction, on a basis that the service counts as unknown; its number counts for nothing."""
+    too_weak: bool = False
+    """There is a prediction, on a basis too weak for the service; its number counts for nothing."""
 
     @property
     def judged(self) -> bool:
         """False where nothing can be told, or nothing that the service goes by."""
-        return self.basis is not Basis.UNKNOWN and not self.treated_as_unknown
+        return self.basis is not Basis.UNKNOWN and not self.too_weak
 
     @property
     def cost(self) -> Fraction:
@@ -62,9 +62,9 @@ def judge(service: Service, candidate: Candidate, replicas: int, answer: Answer)
     if answer.basis is Basis.UNKNOWN:
         text = reasons.not_judged(answer.unknown_reason or UnknownReason.PREDICTION_NOT_FINITE, answer.message)
         return Rung(candidate, replicas, None, answer.basis, meets_slo=False, allowed=allowed, reason=text)
-    if answer.basis in service.placement.treat_as_unknown:
-        text = reasons.treated_as_unknown(answer.basis)
-        return Rung(candidate, replicas, None, answer.basis, meets_slo=False, allowed=allowed, reason=text, treated_as_unknown=True)
+    if service.placement.too_weak(answer.basis):
+        text = reasons.basis_too_weak(answer.basis, service.placement.minimum_basis)
+        return Rung(candidate, replicas, None, answer.basis, meets_slo=False, allowed=allowed, reason=text, too_weak=True)
     if answer.overloaded or upper_ms is None:
         return Rung(candidate, replicas, None, answer.basis, meets_slo=False, allowed=False, reason=reasons.load_not_sustained(name))
     if upper_ms <= slo.latency_ms:

@@ -1,4 +1,4 @@
-"""A rung whose prediction rests on a basis that the service treats as unknown is unknown to it: skipped with that reason, or last where unknown is allowed."""
+"""A rung whose prediction rests on a basis too weak for the service is unknown to it: skipped with that reason, or last where unknown is allowed."""
 
 from stowplan_fleet import slices
 from stowplan_fleet.answers import Answer, Basis, LatencyInterval, UnknownReason, unknown
@@ -16,8 +16,8 @@ from stowplan_operator.sizing.rungs import Rung
 ONE, TWO = slices.parse_slice_class("x/cpu:1"), slices.parse_slice_class("x/cpu:2")
 
 
-def service(on_unknown: OnUnknown = OnUnknown.REJECT, *distrusted: Basis) -> Service:
-    policy = PlacementPolicy(on_unknown, treat_as_unknown=distrusted)
+def service(on_unknown: OnUnknown = OnUnknown.REJECT, minimum: Basis = Basis.UNVALIDATED) -> Service:
+    policy = PlacementPolicy(on_unknown, minimum_basis=minimum)
     return Service(ServiceName("a/b"), "onnxruntime-cpu", Slo(50), Load(100), graph_digest=GraphDigest("sha256:" + "0" * 64), placement=policy)
 
 
@@ -31,7 +31,7 @@ def ladder(of: Service, *answers: Answer) -> tuple[Rung, ...]:
 
 def test_the_cheap_rung_nobody_measured_is_skipped_with_its_reason() -> None:
     """The ladder names basis and field, shows no number as if it counted, and the service stands on the dearer rung that was measured."""
-    found = ladder(service(OnUnknown.REJECT, Basis.EXTRAPOLATED), answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 20))
+    found = ladder(service(OnUnknown.REJECT, Basis.MEASURED), answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 20))
     choice = climbs.choose(found, None, Patience())
     assert choice.rung is not None
     assert choice.rung.candidate.slice_class == TWO
@@ -41,15 +41,15 @@ def test_the_cheap_rung_nobody_measured_is_skipped_with_its_reason() -> None:
         "replicas": 1,
         "basis": "extrapolated",
         "meetsSLO": False,
-        "reason": "cannot be judged (TreatedAsUnknown): the prediction is extrapolated, which spec.placement.treatAsUnknown names",
+        "reason": "cannot be judged (BasisTooWeak): the prediction is extrapolated, and spec.placement.minimumBasis is measured",
         "cost": 1.0,
         "costBasis": "share",
-        "skipped": "TreatedAsUnknown",
+        "skipped": "BasisTooWeak",
     }
     assert "skipped" not in status["x/cpu:2"]
 
 
-def test_the_same_ladder_is_climbed_from_below_by_who_trusts() -> None:
+def test_the_same_ladder_is_climbed_from_below_by_who_takes_less() -> None:
     """Without the field the extrapolated rung is the cheapest that does."""
     choice = climbs.choose(ladder(service(), answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 20)), None, Patience())
     assert choice.rung is not None
@@ -57,8 +57,8 @@ def test_the_same_ladder_is_climbed_from_below_by_who_trusts() -> None:
 
 
 def test_who_allows_unknown_takes_it_after_all_that_is_known_to_do() -> None:
-    """A known rung comes first though it is dearer; without one the distrusted rung is taken, whatever its number says, and it carries none."""
-    allowing = service(OnUnknown.ALLOW, Basis.UNVALIDATED)
+    """A known rung comes first though it is dearer; without one the weak rung is taken, whatever its number says, and it carries none."""
+    allowing = service(OnUnknown.ALLOW, Basis.EXTRAPOLATED)
     known_first = climbs.choose(ladder(allowing, answer(Basis.UNVALIDATED, 10), answer(Basis.MEASURED, 20)), None, Patience())
     alone = climbs.choose(ladder(allowing, answer(Basis.UNVALIDATED, 10_000), answer(Basis.MEASURED, 60)), None, Patience())
     assert known_first.rung is not None
@@ -67,21 +67,21 @@ def test_who_allows_unknown_takes_it_after_all_that_is_known_to_do() -> None:
     assert (alone.rung.candidate.slice_class, alone.rung.meets_slo, alone.rung.predicted_ms) == (ONE, False, None)
 
 
-def test_a_service_that_begins_to_distrust_leaves_its_rung() -> None:
+def test_a_service_that_begins_to_want_more_leaves_its_rung() -> None:
     """The rung it stands on is not allowed any more, so that it moves at once."""
-    found = ladder(service(OnUnknown.REJECT, Basis.EXTRAPOLATED), answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 20))
+    found = ladder(service(OnUnknown.REJECT, Basis.MEASURED), answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 20))
     choice = climbs.choose(found, Tenure(ONE, held_s=1.0), Patience())
     assert choice.rung is not None
     assert choice.rung.candidate.slice_class == TWO
 
 
-def test_nothing_trusted_anywhere_is_prediction_unknown() -> None:
+def test_nothing_strong_enough_anywhere_is_prediction_unknown() -> None:
     """Placeable is False with PredictionUnknown and the field in its message; one rung that was judged and misses makes it NoRungMeetsSLO."""
-    strict = service(OnUnknown.REJECT, Basis.EXTRAPOLATED)
+    strict = service(OnUnknown.REJECT, Basis.MEASURED)
     nothing = ladder(strict, answer(Basis.EXTRAPOLATED, 10), unknown(UnknownReason.KERNEL_NOT_SUPPORTED, "Conv3D"))
     some = ladder(strict, answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 60))
     verdict = verdicts.placeable(nothing, None, 1, ())
     assert verdict.reason is ConditionReason.PREDICTION_UNKNOWN
-    assert "spec.placement.treatAsUnknown" in verdict.message
-    assert climbs.skips(nothing, None, frozenset()) == {ONE: Skip.TREATED_AS_UNKNOWN, TWO: Skip.PREDICTION_UNKNOWN}
+    assert "spec.placement.minimumBasis" in verdict.message
+    assert climbs.skips(nothing, None, frozenset()) == {ONE: Skip.BASIS_TOO_WEAK, TWO: Skip.PREDICTION_UNKNOWN}
     assert verdicts.placeable(some, None, 1, ()).reason is ConditionReason.NO_RUNG_MEETS_SLO
