@@ -13,6 +13,7 @@ from stowplan_fleet.gpus.catalogue import find
 from stowplan_predictor.gpus.features import FEATURES, codes, feature_matrix
 from stowplan_predictor.gpus.figures import Figures, MeasuredGpu, figures_of
 from stowplan_predictor.gpus.machines import Machine, Place, machine_of
+from stowplan_predictor.gpus.measurements import NetworkLaw, SharingLaw
 from stowplan_predictor.gpus.rooflines import bounds
 from stowplan_predictor.gpus.tasks import BYTES, FAMILIES, KINDS, Matrix, Tasks
 from stowplan_predictor.kernels.intervals import LogInterval
@@ -49,6 +50,10 @@ class GpuTable:
     unmeasured: LogInterval
     """Of log(measured / byte roofline) on kinds that were treated as if nobody had measured them, on GPUs that were held out."""
     coverage: float
+    networks: NetworkLaw | None = None
+    """What networks on a GPU taught; None where only single kernels were measured."""
+    sharings: tuple[SharingLaw, ...] = ()
+    """What neighbours on a GPU taught."""
 
     def encoded(self) -> bytes:
         """As `gpus.json` holds it."""

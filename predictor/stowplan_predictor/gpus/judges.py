@@ -16,6 +16,7 @@ from stowplan_predictor.gpus import sharings
 from stowplan_predictor.gpus.estimators import TABLE, GpuEstimator, open_table
 from stowplan_predictor.gpus.latencies import GpuRun, check_memory, run
 from stowplan_predictor.gpus.machines import Place, place
+from stowplan_predictor.gpus.measurements import doubt_of
 from stowplan_predictor.gpus.responses import response
 from stowplan_predictor.gpus.sharings import STRANGER, Client
 from stowplan_predictor.gpus.tasks import Network, tasks_of
@@ -122,7 +123,9 @@ class GpuJudge:
         tenants = [_tenant(run_of(tenant), tenant) if isinstance(tenant, Occupant) else STRANGER for tenant in question.tenants]
         worst = sharings.heaviest(tenants, question.tenants_at_once)
         slower = sharings.slowdown(kind, _client(mine, question.subject), worst)
-        reasons = [f"sharing by the law of {_LAW[kind]}, which was never checked on this GPU"]
+        learned = next((law for law in self.estimator.table.sharings if law.kind is kind and law.product == mine.place.whole.product), None)
+        reasons = [f"sharing by the law of {_LAW[kind]}, {doubt}"] if (doubt := doubt_of(learned, len(worst))) else []
+        slower = slower if learned is None else learned.slowdown(slower)
         if len(worst) < len(tenants):
             reasons.append(f"the kubelet picks the GPU: judged beside the heaviest {len(worst)} of {len(tenants)} tenants")
         if STRANGER in worst:

@@ -1,7 +1,7 @@
 """Isolated service time of a network on a slice of a GPU: the sum of its kernels, and how sure that is.
 
-Each kernel was timed alone, its launch included; no network was ever timed. Where a runtime launches ahead of the GPU, the sum is too long for networks of many
-small kernels, never too short.
+In a bundle of single kernels each was timed alone, its launch included: where a runtime launches ahead of the GPU, the sum is too long for networks of many
+small kernels, never too short. A bundle that networks taught weighs kernels as they showed (`measurements`).
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from typing import Final
 
 import numpy as np
 from stowplan_fleet.answers import UnknownReason
+from stowplan_fleet.slices import SliceKind
 
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.gpus.estimators import Estimate, FamilyTable, GpuTable
 from stowplan_predictor.gpus.machines import Place
+from stowplan_predictor.gpus.measurements import NetworkLaw, kin
 from stowplan_predictor.gpus.tasks import BYTES, Matrix, Network
 from stowplan_predictor.kernels.intervals import LogInterval
 from stowplan_predictor.kernels.latencies import Isolated
@@ -65,32 +67,48 @@ def run(network: Network, where: Place, estimate: Estimate, table: GpuTable) -> 
     Raises:
         CannotJudge: nothing in the network takes time, or the sum is no number of milliseconds.
     """
-    total = float(estimate.part_ms.sum())
+    law = table.networks
+    busy_ms = estimate.part_ms - estimate.launch_ms
+    part_ms, busy_ms, once_ms = _weighed(network, estimate, busy_ms, law)
+    total = float(part_ms.sum()) + once_ms
     if not (np.isfinite(total) and total > 0):
-        raise CannotJudge(UnknownReason.PREDICTION_NOT_FINITE, f"the sum over {len(estimate.part_ms)} kernels is {total} ms")
+        raise CannotJudge(UnknownReason.PREDICTION_NOT_FINITE, f"the sum over {len(part_ms)} kernels is {total} ms")
     kernel_ms = np.zeros(len(network.work.types))
-    kernel_ms[network.positions] = estimate.part_ms
-    share = estimate.part_ms / total
-    interval = _interval(network, estimate, share, table)
+    kernel_ms[network.positions] = part_ms
+    share = estimate.part_ms / estimate.part_ms.sum()
+    kernels = _interval(network, estimate, share, table)
     reasons = [estimate.known.reason] if estimate.known.reason else []
-    if strange := _unmeasured(network, share):
+    learned = law is not None and law.product == where.whole.product
+    interval = kernels if law is None else law.interval if learned else law.interval + kernels
+    if not learned and (strange := _unmeasured(network, share)):
         reasons.append(strange)
-    if where.cut:
-        interval += _between(total, estimate, where)
+    if law is not None and learned and law.part is not None and where.share.slice.kind is SliceKind.MPS:
+        interval = law.part
+    elif where.cut:
+        whole_ms, _, _ = _weighed(network, estimate, np.maximum(0.0, estimate.whole_ms - estimate.launch_ms), law)
+        interval += _between(total, float(whole_ms.sum()) + once_ms, where)
         reasons.append(f"no {where.share.slice} was measured: {where.share.multiprocessors} multiprocessors, their bandwidth and cache by physics")
     isolated = Isolated(total, interval, kernel_ms, total, tuple(reasons))
-    computing = float((estimate.part_ms - estimate.launch_ms).sum()) / total * where.part.multiprocessors / where.whole.multiprocessors
+    computing = float(busy_ms.sum()) / total * where.part.multiprocessors / where.whole.multiprocessors
     reached = where.whole.bandwidth_bytes_per_second * estimate.known.figures.stream
     traffic = float(network.tasks.column("bytes").sum()) / (total / 1e3) / reached
     return GpuRun(where, isolated, min(1.0, computing), min(1.0, traffic))
 
 
+def _weighed(network: Network, estimate: Estimate, busy_ms: Matrix, law: NetworkLaw | None) -> tuple[Matrix, Matrix, float]:
+    """Milliseconds of each kernel, of them without launching, and what the call costs beside them."""
+    if law is None:
+        return busy_ms + estimate.launch_ms, busy_ms, 0.0
+    families = kin(network, estimate.families)
+    return law.weighed(families, busy_ms, estimate.launch_ms), law.weighed(families, busy_ms, np.zeros_like(busy_ms)), law.once_ms
+
+
 def _interval(network: Network, estimate: Estimate, share: Matrix, table: GpuTable) -> LogInterval:
     """Mean of the families' intervals by their share of the time: errors of one family go the same way, so nothing averages out."""
     lower = upper = 0.0
-    kin = np.where(network.tasks.measured, estimate.families, BYTES)
-    for family in set(kin.tolist()):
-        weight = float(share[kin == family].sum())
+    terms = kin(network, estimate.families)
+    for family in set(terms.tolist()):
+        weight = float(share[terms == family].sum())
         one = table.unmeasured if family == BYTES else _of(table.families[family], measured=estimate.known.measured)
         lower += weight * one.lower
         upper += weight * one.upper
@@ -101,9 +119,8 @@ def _of(family: FamilyTable, *, measured: bool) -> LogInterval:
     return family.seen if measured else family.unseen
 
 
-def _between(total: float, estimate: Estimate, where: Place) -> LogInterval:
+def _between(total: float, whole: float, where: Place) -> LogInterval:
     """A slice is no faster than the whole GPU, and no slower than in proportion to what it has least of."""
-    whole = float(estimate.whole_ms.sum())
     least = min(
         where.part.multiprocessors / where.whole.multiprocessors, where.part.bandwidth_bytes_per_second / where.whole.bandwidth_bytes_per_second
     )  # fmt: skip
