@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from stowplan_fleet.expiries import Expiries
 
 # From a warm filter over a hundred nodes (well under 1 ms) to the scheduler's own default timeout (5 s); the defaults of the library start
@@ -16,6 +16,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # `process_start_time_seconds` among others: by it a process that was killed or restarted is seen.
+        ProcessCollector(registry=self.registry)
         histogram = partial(Histogram, namespace="stowplan", subsystem="extender", buckets=_BUCKETS, registry=self.registry)
         counter = partial(Counter, namespace="stowplan", subsystem="extender", registry=self.registry)
         gauge = partial(Gauge, namespace="stowplan", subsystem="extender", registry=self.registry)
@@ -37,6 +39,9 @@ class Metrics:
         self.leading = gauge("leading", "Whether the scheduler's Lease names our pod; 1 where there is no leader election.")
         self.overdue_promises = counter("overdue_promises", "Promises that no watch confirmed in time, by what the API server said of the pod.", ["found"])
         self.devices_contested = gauge("devices_contested", "Devices that several ConfigMaps describe differently; the first one by name counts.")
+        self.stranded_pods = counter(
+            "stranded_pods", "Servers of ours whose node was removed, or is no longer of the device they were placed on, by what happened.", ["cause"]
+        )
         self.records = counter("records", "Decisions to be recorded, by outcome.", ["outcome"])
         self.objects_refused = counter("objects_refused", "Objects that could not be read.", ["resource"])
         self.certificates = Expiries("extender", self.registry)

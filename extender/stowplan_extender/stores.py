@@ -68,19 +68,36 @@ class NodeStore(_Base):
         except (ManifestRefused, ValueRefused) as error:
             head = _head(item)
             self._refused(head, error)
-            self._view.drop_node(NodeName(head.metadata.name))
+            self._lose(NodeName(head.metadata.name), "unreadable")
             return head.metadata.name
+        before = self._view.stranded(inventory.name)
         self._view.put_node(inventory)
+        self._tell(inventory.name, "relabelled", self._view.stranded(inventory.name), before)
         return node.metadata.name
 
     def drop(self, item: msgspec.Raw) -> None:
         """A node is gone."""
-        self._view.drop_node(NodeName(_head(item).metadata.name))
+        self._lose(NodeName(_head(item).metadata.name), "removed")
 
     def retain(self, listed: set[Hashable]) -> None:
         """Drops all other nodes."""
         for name in [name for name in self._view.known_nodes() if name not in listed]:
-            self._view.drop_node(name)
+            self._lose(name, "removed")
+
+    def _lose(self, name: NodeName, cause: str) -> None:
+        before = self._view.stranded(name)
+        self._view.drop_node(name)
+        self._tell(name, cause, self._view.stranded(name), before)
+
+    def _tell(self, name: NodeName, cause: str, stranded: tuple[PodRecord, ...], before: tuple[PodRecord, ...]) -> None:
+        """Names servers whose node went from under them; nobody new is put there, and what becomes of them is Kubernetes' affair."""
+        if len(stranded) <= len(before):
+            return
+        self._metrics.stranded_pods.labels(cause).inc(len(stranded) - len(before))
+        _log.warning(
+            "a node no longer is what its residents were placed on",
+            extra={"node": name, "cause": cause, "count": len(stranded), "pods": [record.name for record in stranded[:8]]},
+        )
 
 
 class PodStore(_Base):

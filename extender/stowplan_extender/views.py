@@ -11,7 +11,7 @@ from dataclasses import replace
 from stowplan_fleet.devices import Device, GpuDevice, merged_gpus
 from stowplan_fleet.nodes import NodeInventory, NodeName
 from stowplan_fleet.services import Service, ServiceName
-from stowplan_fleet.slices import DeviceName
+from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
 
 from stowplan_extender import lodgings
 from stowplan_extender.decision.occupancies import Lodger, NodeState, PodUid
@@ -84,6 +84,12 @@ class ClusterView:
         lodgers: list[Lodger] = [lodgings.lodger_of(record, self._resident_service) for record in bound.values()]
         lodgers.extend(lodger for lodger in self.reservations.on(name) if lodger.uid not in bound)
         return NodeState(inventory, tuple(lodgers))
+
+    def stranded(self, name: NodeName) -> tuple[PodRecord, ...]:
+        """Pods of ours that stand on a node whose slice class it does not offer; all of ours where the node is not known."""
+        inventory = self._inventories.get(name)
+        ours = (record for record in self._on_node.get(name, {}).values() if record.service is not None and record.slice_class is not None)
+        return tuple(record for record in ours if inventory is None or not _offers(inventory, record.slice_class))
 
     def signature_without(self, name: NodeName, uid: PodUid) -> Signature | None:
         """A node's signature as if a pod were not there; None for a node that is not known."""
@@ -253,3 +259,10 @@ class ClusterView:
         self._felt.pop(name, None)
         records = (self._pods[uid] for uid in self._of_service.get(name, ()))
         self._changed.update(record.node for record in records if record.node is not None)
+
+
+def _offers(inventory: NodeInventory, slice_class: SliceClass | None) -> bool:
+    """Whether a node has slices of that class, taken or not."""
+    if slice_class is None or slice_class.slice.kind is SliceKind.CPU:
+        return slice_class is not None and slice_class.device == inventory.cpu_device
+    return any(offer.slice_class == slice_class for offer in inventory.offers)

@@ -106,3 +106,26 @@ def test_a_bound_pod_that_cannot_be_read_does_not_vanish() -> None:
 
 def node_manifest(name: str) -> nodes.NodeManifest:
     return decoding.from_plain(harbours.node_json(name), nodes.NodeManifest)
+
+
+@pytest.mark.parametrize(("cause", "count"), [("removed", 2), ("relabelled", 2)])
+def test_residents_whose_node_goes_from_under_them_are_named(cause: str, count: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A node with two servers of ours and a stranger is removed, or becomes another device: a log line and a metric say so once; strangers do not count."""
+    view, metrics = ClusterView(HandClock(), 60.0), Metrics()
+    nodes_, pods = NodeStore(view, metrics), PodStore(view, metrics)
+    for name, of in (("a", "ant"), ("b", "ant"), ("stranger", None)):
+        pods.put(raw(harbours.pod_json(name, of, node_name="one")))
+    node = harbours.node_json("one")
+    nodes_.put(raw(node))
+    assert not caplog.records, "pods that are listed before their node are not stranded"
+    changed = harbours.node_json("one", device="another")
+    for _ in range(2):
+        if cause == "removed":
+            nodes_.drop(raw(node))
+        else:
+            nodes_.put(raw(changed))
+    assert metrics.stranded_pods.labels(cause)._value.get() == count
+    (said,) = [record.__dict__ for record in caplog.records]
+    assert (said["node"], said["cause"], said["pods"]) == ("one", cause, ["vision/a", "vision/b"])
+    nodes_.put(raw(node))
+    assert view.stranded(NodeName("one")) == ()

@@ -1,6 +1,6 @@
 """Metrics of the operator, in a registry of its own."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from stowplan_fleet.expiries import Expiries
 
 from stowplan_operator.reconciling.gauges import ClusterGauges
@@ -11,6 +11,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        # `process_start_time_seconds` among others: by it a process that was killed or restarted is seen.
+        ProcessCollector(registry=self.registry)
         self.cluster = ClusterGauges()
         self.registry.register(self.cluster)
         self.certificates = Expiries("operator", self.registry)
