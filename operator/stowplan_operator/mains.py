@@ -22,7 +22,7 @@ ENV_PREFIX: Final = "STOWPLAN_OPERATOR_"
 # The API server takes JSON of up to 10,000 levels (encoding/json, maxNestingDepth), and the standard library's decoder, which kopf uses for what it
 # watches, counts each level as a call: one hostile object would end the watch of all. `copy.deepcopy` takes two calls a level. The C stack does with
 # 4 MiB for 10,000 levels.
-_CALLS_MAX: Final = 25_000
+CALLS_MAX: Final = 25_000
 
 
 async def run(settings: OperatorSettings) -> None:
@@ -59,6 +59,6 @@ def main(arguments: list[str] | None = None) -> int:
         asyncio.run(run(settings))
         return 0
 
-    sys.setrecursionlimit(_CALLS_MAX)
+    sys.setrecursionlimit(CALLS_MAX)
     purpose = "Keeps InferenceServices on the cheapest slices that meet their objectives."
     return programs.start("stowplan_operator", purpose, OperatorSettings, ENV_PREFIX, serve, refusals=(StartRefused,), arguments=arguments)
