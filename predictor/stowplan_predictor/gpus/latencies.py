@@ -106,7 +106,7 @@ def _weighed(network: Network, estimate: Estimate, busy_ms: Matrix, law: Network
 def _interval(network: Network, estimate: Estimate, share: Matrix, table: GpuTable) -> LogInterval:
     """Mean of the families' intervals by their share of the time: errors of one family go the same way, so nothing averages out."""
     lower = upper = 0.0
-    terms = kin(network, estimate.families)
+    terms = np.where(network.tasks.measured, estimate.families, BYTES)
     for family in set(terms.tolist()):
         weight = float(share[terms == family].sum())
         one = table.unmeasured if family == BYTES else _of(table.families[family], measured=estimate.known.measured)

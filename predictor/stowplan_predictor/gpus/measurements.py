@@ -2,7 +2,7 @@
 
 * A network's time is a sum over its kernels in which each family has a weight: how much of it a compiler fuses away, what is launched ahead of the GPU. Weights
   are never negative, so that a larger network is never faster, and a faster GPU or a larger slice never slower.
-* Neighbours slow each other by a share of what the published law says (`sharings`), as pairs showed.
+* Neighbours slow each other by a share of what the published law says (`sharings`), and by something for being there at all, as pairs showed.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from stowplan_fleet.slices import SliceKind
 
 from stowplan_predictor.gpus.sharings import Slowdown
-from stowplan_predictor.gpus.tasks import BYTES, FAMILIES, Matrix, Network
+from stowplan_predictor.gpus.tasks import BYTES, FAMILIES, LINEAR, Matrix, Network
 from stowplan_predictor.kernels.intervals import LogInterval
 
 LAUNCH: Final = "launch"
-TERMS: Final = (*FAMILIES, BYTES, LAUNCH)
+# Matrix products of another form than those that were measured: convolutions other than 3 x 3 with stride one.
+PRODUCT: Final = "product"
+TERMS: Final = (*FAMILIES, PRODUCT, BYTES, LAUNCH)
 """What is weighed: milliseconds that a family's kernels are busy (BYTES: of kinds nobody measured), and milliseconds of launching of all of them."""
 
 
@@ -48,7 +50,7 @@ class NetworkLaw:
         """Milliseconds of each kernel; their sum and `once_ms` are the network's.
 
         Args:
-            families: names of FAMILIES or BYTES, (kernels,).
+            families: names of TERMS but LAUNCH, (kernels,).
             busy_ms: without launching, (kernels,).
             launch_ms: (kernels,).
         """
@@ -57,8 +59,8 @@ class NetworkLaw:
 
 
 def kin(network: Network, families: NDArray[np.str_]) -> NDArray[np.str_]:
-    """The term that each kernel belongs to: its family where kernels of its form were measured, else BYTES."""
-    return np.where(network.tasks.measured, families, BYTES)
+    """The term that each kernel belongs to: its family where kernels of its form were measured, else PRODUCT or BYTES."""
+    return np.where(network.tasks.measured, families, np.where(families == LINEAR, PRODUCT, BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,22 @@ class SharingLaw:
 
     product: str
     kind: SliceKind
-    strength: float
-    """Measured slowdown beyond one, over that of the published law; zero or above."""
+    by_law: float
+    """Slowdown beyond one for each that the published law says; zero or above."""
+    by_busy: float
+    """The same for each neighbour that never rests, whatever it uses; zero or above."""
     interval: LogInterval | None
     """Of log(measured / predicted) slowdowns on networks that were held out; None where there are too few pairs to tell."""
     pairs: int
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.strength) and self.strength >= 0):
-            raise ValueError(f"the strength of {self.kind} sharing must be finite and not negative, got {self.strength}")
+        if not all(np.isfinite(value) and value >= 0 for value in (self.by_law, self.by_busy)):
+            raise ValueError(f"what {self.kind} sharing costs must be finite and not negative, got {self.by_law} and {self.by_busy}")
 
     def slowdown(self, law: Slowdown) -> Slowdown:
         """From the published law's factors to those of this GPU; without an interval of its own the law's upper end stays, where it is the higher one."""
-        median = 1.0 + self.strength * (law.median - 1.0)
+        # The upper factor is that of taking turns: one, and how much of the time neighbours are busy.
+        median = 1.0 + self.by_law * (law.median - 1.0) + self.by_busy * (law.upper - 1.0)
         return Slowdown(median, max(median, law.upper) if self.interval is None else median * float(np.exp(self.interval.upper)))
 
 
