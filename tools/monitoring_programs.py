@@ -5,12 +5,8 @@ operator's Go module, pinned in `controlplane/monitoring/`. Nothing of the machi
 does that now and says where.
 """
 
-import json
-import os
 import platform
-import shutil
 import stat
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +14,16 @@ from pathlib import Path
 from typing import Final
 
 import cached_folders
-import controlplane_binaries as controlplane
-import controlplane_toolchains as toolchains
 import images_layers
 import images_packages as packages
 import images_trees as trees
-from controlplane_errors import BuildFailed, ControlPlaneError
+from controlplane_errors import ControlPlaneError
+from definitions import PROMETHEUS_OPERATOR
 from images_errors import ImagesError, PackagesRefused
 
 _KIND: Final = "prometheus"
-_PLATFORM: Final = "linux-x86_64"
+PLATFORM: Final = "linux-x86_64"
 _LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
-_MODULE: Final = controlplane.MODULE / "monitoring"
-_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator"
-_DEFINITIONS: Final = "example/prometheus-operator-crd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +50,8 @@ def ensure() -> MonitoringPrograms:
         PackagesRefused: no mirror has the package, it is not what is pinned, or it is made for other machines than this.
     """
     here = f"{sys.platform}-{platform.machine()}"
-    if here != _PLATFORM:
-        raise PackagesRefused(f"Prometheus is pinned for {_PLATFORM} only, and this is {here}: run what needs it there")
+    if here != PLATFORM:
+        raise PackagesRefused(f"Prometheus is pinned for {PLATFORM} only, and this is {here}: run what needs it there")
     pins = "".join(package.sha256 for package in packages.locked("monitoring"))
     return MonitoringPrograms(cached_folders.ensure(_KIND, "programs", pins.encode(), _unpack))
 
@@ -74,8 +66,7 @@ def definition(plural: str) -> Path:
         GoMissing: no Go is there to fetch them, and none could be fetched.
         BuildFailed: Go could not fetch the module, or it holds no definitions.
     """
-    pins = b"".join((_MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    return cached_folders.ensure(_KIND, "definitions", pins, _download) / f"monitoring.coreos.com_{plural}.yaml"
+    return PROMETHEUS_OPERATOR.path(plural)
 
 
 def _unpack(target: Path) -> None:
@@ -90,23 +81,6 @@ def _script(name: str) -> bytes:
     # The folder is renamed when it is whole, so the script finds its own place.
     text = f'#!/bin/sh\ntree="${{0%/*}}/../tree"\nlibraries="$tree/{_LIBRARIES}"\n'
     return (text + f'exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$tree/usr/bin/{name}" "$@"\n').encode()
-
-
-def _download(target: Path) -> None:
-    go = controlplane.find_go() or toolchains.fetch(controlplane.cached().folder.parent)
-    command = [str(go), "mod", "download", "-json", _OPERATOR]
-    environment = os.environ | {"GOTOOLCHAIN": "auto", "GOFLAGS": ""}
-    run = subprocess.run(command, cwd=_MODULE, env=environment, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        raise BuildFailed(
-            f"`go mod download` in {_MODULE} ended with status {run.returncode}: is there a network? Its last words:\n{(run.stderr or run.stdout)[-2000:]}"
-        )
-    folder = Path(json.loads(run.stdout)["Dir"]) / _DEFINITIONS
-    found = sorted(folder.glob("*.yaml"))
-    if not found:
-        raise BuildFailed(f"{_OPERATOR} has no definitions in {_DEFINITIONS}: has another version moved them?")
-    for path in found:
-        shutil.copyfile(path, target / path.name)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import controlplane_binaries
+import definitions
 import images_packages
 import monitoring_programs
 import pytest
@@ -20,6 +21,15 @@ def test_the_programs_are_those_that_are_pinned() -> None:
     for program in (programs.prometheus, programs.promtool):
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
         assert f"revision: {pinned.version})" in said
+
+
+@pytest.mark.controlplane
+@pytest.mark.parametrize(("plural", "kind"), [("certificates", "Certificate"), ("issuers", "Issuer")])
+def test_the_definitions_of_certificates_are_cert_managers(plural: str, kind: str) -> None:
+    """Those of what our chart renders are there."""
+    text = definitions.CERT_MANAGER.path(plural).read_text()
+    assert "group: cert-manager.io\n" in text
+    assert f"kind: {kind}\n" in text
 
 
 @pytest.mark.controlplane
