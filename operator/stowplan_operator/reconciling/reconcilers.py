@@ -72,6 +72,9 @@ class Reconciler:
         self._sources = Sources(views, Surveys(views), predictor, self._analyses, parse_prices(settings.sizing.prices))
         self._writer = Writer(views, api, metrics)
         self._uids: dict[ServiceName, str] = {}
+        for outcome in ("retried", "done"):
+            # Told as zero from the start: an alert compares the two, and nothing compares with what is not there.
+            metrics.reconciliations.labels(outcome)
 
     async def reconcile(self, name: ServiceName) -> float | None:
         """Looks at a service.
