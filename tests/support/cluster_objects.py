@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stowplan_fleet import descriptors, keys
-from stowplan_fleet.devices import CoreThroughput
+from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.slices import DeviceName
 from support.synthetic_bundles import DEVICE, chain_model
 
@@ -58,9 +58,9 @@ def on_one_core(device: str = "quick") -> dict[str, Any]:
     return {"placement": {"sliceClasses": [f"{device}/cpu:1"]}}
 
 
-def described(namespace: str = "stowplan-system") -> Object:
-    """The ConfigMap that describes the made-up devices."""
-    data = {f"{device.name}.json": descriptors.write_device(device).decode() for device in (QUICK, SLOW)}
+def described(namespace: str = "stowplan-system", devices: Sequence[CpuDevice] = (QUICK, SLOW)) -> Object:
+    """The ConfigMap that describes made-up devices."""
+    data = {f"{device.name}.json": descriptors.write_device(device).decode() for device in devices}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
