@@ -166,3 +166,23 @@ def test_labels_of_a_node_win_over_the_table_on_the_way_through_the_whole_system
 
     (pod,) = gpu_stage.await_bound("told")
     assert slice_of(pod) == MIDDLE
+
+
+def test_who_wants_measured_predictions_gets_no_slice_that_nobody_measured(gpu_stage: Stage) -> None:
+    """A 1g.10gb is free, quick and cheap, and its prediction is extrapolated: skipped with that reason; who may choose among MIG only gets no place."""
+    gpu_stage.add_nodes(wearing("cut", CUT), wearing("shared", SHARED))
+    gpu_stage.upload("resnet50")
+    exacting, cornered = gpu_service("exacting", 60_000), gpu_service("cornered", 60_000, (SMALL, MIDDLE))
+    for service in (exacting, cornered):
+        service["spec"].setdefault("placement", {})["minimumBasis"] = "measured"
+    gpu_stage.apply(exacting, cornered)
+
+    (pod,) = gpu_stage.await_bound("exacting")
+    ladder = {rung["sliceClass"]: rung for rung in gpu_stage.service("exacting")["status"]["ladder"]}
+    assert (slice_of(pod), pod["metadata"]["annotations"][keys.BASIS_ANNOTATION]) == (QUARTER, "measured")
+    assert {name: rung.get("skipped") for name, rung in ladder.items()} == dict.fromkeys((SMALL, MIDDLE, LARGE), "BasisTooWeak") | {QUARTER: None}
+    assert ladder[SMALL]["basis"] == "extrapolated"
+
+    condition = gpu_stage.await_condition("cornered", "Placeable", "False")
+    assert condition["reason"] == "PredictionUnknown"
+    assert "the prediction is extrapolated, and spec.placement.minimumBasis is measured" in condition["message"]

@@ -3,6 +3,7 @@
 The law: a model's work is its FLOPs as our own graph analysis counts them; alone it takes ten times work / FLOP/s of the slice, as `stowplan slices` has it
 (labels of the node win over the table); every tenant that can be on the GPU at once slows it by its own time; requests queue as in M/M/1, so that the p95 of
 the response time is service time x ln(20) / (1 - utilization). The interval has no width.
+What it claims to rest on: MIG instances are extrapolated, all else is measured.
 """
 
 import math
@@ -20,7 +21,7 @@ from stowplan_fleet.codecs.questions import question_from_message
 from stowplan_fleet.devices import GpuDevice
 from stowplan_fleet.errors import ShareRefused
 from stowplan_fleet.gpus.shares import share_of
-from stowplan_fleet.slices import parse_slice_class
+from stowplan_fleet.slices import SliceKind, parse_slice_class
 from support.lawful_predictors import LawfulPredictor
 
 RUNTIME: Final = "torch-eager"
@@ -52,9 +53,10 @@ class LawfulGpuPredictor(LawfulPredictor):
         except ShareRefused as error:
             return pb.Answer(basis=pb.BASIS_UNKNOWN, unknown_reason=pb.UNKNOWN_REASON_SLICE_NOT_SUPPORTED, message=str(error))
         interval = pb.LatencyInterval(median_ms=took_ms, lower_ms=took_ms, upper_ms=took_ms, coverage=0.9)
+        basis = pb.BASIS_EXTRAPOLATED if asked.subject.slice_class.slice.kind is SliceKind.MIG else pb.BASIS_MEASURED
         if math.isinf(took_ms):
-            return pb.Answer(basis=pb.BASIS_UNVALIDATED, message="one stated law", utilization=1.0)
-        return pb.Answer(basis=pb.BASIS_UNVALIDATED, message="one stated law", isolated=interval, colocated=interval, response=interval, utilization=0.5)
+            return pb.Answer(basis=basis, message="one stated law", utilization=1.0)
+        return pb.Answer(basis=basis, message="one stated law", isolated=interval, colocated=interval, response=interval, utilization=0.5)
 
 
 def main(port: int) -> None:
