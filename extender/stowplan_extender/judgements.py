@@ -4,9 +4,10 @@ Pure towards the cluster: asking twice changes nothing, because the scheduler as
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
+from itertools import compress
+from typing import Any, Final, cast
 
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.nodes import NodeName
@@ -85,16 +86,11 @@ class Judge:
             special: Mapping[str, Verdict] = {name: made[signature] for name, signature in own.items()}
         else:
             special = {}
-        ruling = Ruling()
         known = {**cast("Mapping[int | None, Verdict]", judged), None: _UNKNOWN_NODE}
-        accept = ruling.accepted.append
-        for name, number in zip(map(NodeName, names), numbers, strict=True):
-            verdict = (special.get(name) if special else None) or known[number]
-            # Five thousand times in a filter: what most nodes are is looked for first, and without a call.
-            if verdict.__class__ is Acceptance:
-                accept((name, verdict))
-            else:
-                _file(ruling, name, verdict)
+        found = list(map(known.__getitem__, numbers))
+        if special:
+            found = [special.get(NodeName(name)) or verdict for name, verdict in zip(names, found, strict=True)]
+        ruling = _ruling(cast("Sequence[NodeName]", names), found)
         if not self._keeps_grounds:
             return ruling
         signatures = {
@@ -150,13 +146,15 @@ class Judge:
         return made, answered.answers
 
 
-def _file(ruling: Ruling, name: NodeName, verdict: Verdict) -> None:
-    if isinstance(verdict, Acceptance):
-        ruling.accepted.append((name, verdict))
-    elif isinstance(verdict, Refusal):
-        ruling.refused[name] = verdict
-    else:
-        ruling.postponed[name] = verdict
+def _ruling(names: Sequence[NodeName], found: Sequence[Verdict]) -> Ruling:
+    """Verdicts sorted by their kind; of five thousand nodes, without a step of the interpreter for each."""
+    kinds = list(map(type, found))
+
+    def of(kind: type[Verdict]) -> Iterator[tuple[NodeName, Any]]:
+        return compress(zip(names, found, strict=True), map({kind}.__contains__, kinds)) if kind in present else iter(())
+
+    present = set(kinds)
+    return Ruling(list(of(Acceptance)), dict(of(Refusal)), dict(of(Postponement)))
 
 
 def _grounds(newcomer: Newcomer, signatures: Mapping[NodeName, Signature | None], ruling: Ruling, answers: Mapping[Inquiry, Answer]) -> Grounds:

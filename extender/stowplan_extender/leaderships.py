@@ -1,9 +1,10 @@
 """Leadership: only the extender beside the scheduler that holds the Lease may bind.
 
 This reads whom the Lease names, not whether its time is over: a holder that lost touch stops scheduling by itself (client-go, leaderelection),
-and until another takes the Lease nobody else binds. A binding is preceded by a look that began after its decision (`confirm`), so that two
-extenders may bind at once only while the first one's request is on its way. Whoever takes over therefore waits `takeover_s` before it binds:
-until then that request was carried out or given up on, and the watch has shown it.
+and until another takes the Lease nobody else binds. What counts is when a look began: no takeover is older than that, even where this process stood
+still since. A binding is sent only while the last look began a moment ago (`confirm`: `fresh_s`, or as long as the look itself takes, at most a
+request's timeout), and nothing is awaited between the two. So the requests of a former holder have ended, carried out or given up on, within two such
+timeouts of the takeover. Whoever takes over binds nothing for longer than that (`takeover_s`), and by then the watch has shown them.
 """
 
 import asyncio
@@ -45,7 +46,7 @@ class Leadership(Protocol):
         """Raises NotLeading where it may not, as far as a recent look tells."""
 
     async def confirm(self) -> None:
-        """The same from a look that begins only now."""
+        """The same from a look that began just now."""
 
     async def follow(self) -> None:
         """Looks from time to time, until cancelled."""
@@ -79,8 +80,10 @@ class LeaseLeadership:
         self._clock = clock
         self._metrics = metrics
         self._turn = asyncio.Lock()
-        self._begun = 0
         self._ended = 0
+        """Looks so far."""
+        self._begun_at_s: float | None = None
+        """When the last look that succeeded began."""
         self._holder: str | None = None
         self._problem = ""
         self._read_at_s: float | None = None
@@ -99,18 +102,22 @@ class LeaseLeadership:
             self._judge()
 
     async def confirm(self) -> None:
-        """Looks at the Lease anew; those who ask at the same time share a look that begins after each of them asked.
+        """Looks at the Lease, unless a look began less than `fresh_s` ago; those who ask at the same time share a look.
 
         Raises:
-            NotLeading: as `check`.
+            NotLeading: as `check`; or this process stood still since the look began.
         """
-        wanted = self._begun + 1
-        async with self._turn:
-            if self._ended < wanted:
-                self._begun += 1
-                await self._look()
-                self._ended = self._begun
+        if not self._began_within(self._settings.fresh_s):
+            ended = self._ended
+            async with self._turn:
+                if self._ended == ended:
+                    await self._look()
+            if not self._problem and not self._began_within(self._timeout_s):
+                raise NotLeading("what the scheduler's Lease said is too old: this process stood still, and another may lead since")
         self._judge()
+
+    def _began_within(self, seconds: float) -> bool:
+        return self._begun_at_s is not None and self._clock() - self._begun_at_s <= seconds
 
     async def follow(self) -> None:
         """Looks every `cache_s`, so that a takeover is noticed when it happens and not with the first binding after it."""
@@ -131,15 +138,18 @@ class LeaseLeadership:
     async def _look(self) -> None:
         settings = self._settings
         path = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases/{settings.name}"
+        begun_at_s = self._clock()
         try:
             body = await self._connection.request("GET", path, timeout_s=self._timeout_s)
             spec = decoding.from_json(body, LeaseManifest, f"Lease {settings.namespace}/{settings.name}").spec
         except (ApiError, ManifestRefused) as error:
             # A Lease that cannot be read may name anybody by now; who led before need not wait again once it can be read and still names us.
-            self._problem, self._read_at_s = str(error), None
+            self._problem, self._read_at_s, self._begun_at_s = str(error), None, None
             self._metrics.leading.set(0)
             return
-        self._problem, self._read_at_s = "", self._clock()
+        finally:
+            self._ended += 1
+        self._problem, self._read_at_s, self._begun_at_s = "", self._clock(), begun_at_s
         self._note(spec)
 
     def _note(self, spec: LeaseSpec) -> None:

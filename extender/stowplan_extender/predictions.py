@@ -66,6 +66,8 @@ class Predictions:
                 known[inquiry] = held.answer
             else:
                 wanted.setdefault(inquiry.runtime, []).append(inquiry)
+        if not wanted:
+            return Answered(known, fresh=True)
         parts = await asyncio.gather(*(self._ask(runtime, asked) for runtime, asked in wanted.items()))
         for part in parts:
             known.update(part.answers)

@@ -99,8 +99,9 @@ class Verbs:
             self._metrics.nodes_judged.labels("Accepted").inc(len(ruling.accepted))
         if ruling.postponed:
             self._metrics.nodes_judged.labels("Postponed").inc(len(ruling.postponed))
-        for reason, count in Counter(refusal.reason for refusal in ruling.refused.values()).items():
-            self._metrics.nodes_judged.labels(reason.value).inc(count)
+        refusals = {id(refusal): refusal for refusal in ruling.refused.values()}
+        for place, count in Counter(map(id, ruling.refused.values())).items():
+            self._metrics.nodes_judged.labels(refusals[place].reason.value).inc(count)
 
 
 def _texts(ruling: Ruling, *, resolvable: bool) -> dict[str, str]:

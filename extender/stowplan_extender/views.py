@@ -35,6 +35,8 @@ class ClusterView:
         self._bound: Counter[ServiceName] = Counter()
         self._felt: dict[ServiceName, Service] = {}
         """Services as their bound pods feel them; made anew where the service or the number of those pods changed."""
+        self._lodgers: dict[PodUid, Lodger] = {}
+        """Bound pods as decisions see them; made anew where the pod, or its service as it feels it, changed."""
         self._services: dict[ServiceName, Service] = {}
         self._described: dict[str, Mapping[DeviceName, Device]] = {}
         self._devices: dict[DeviceName, Device] = {}
@@ -81,7 +83,7 @@ class ClusterView:
         if inventory is None:
             return None
         bound = self._on_node.get(name, {})
-        lodgers: list[Lodger] = [lodgings.lodger_of(record, self._resident_service) for record in bound.values()]
+        lodgers = [self._lodgers.get(uid) or self._lodge(record) for uid, record in bound.items()]
         lodgers.extend(lodger for lodger in self.reservations.on(name) if lodger.uid not in bound)
         return NodeState(inventory, tuple(lodgers))
 
@@ -114,6 +116,10 @@ class ClusterView:
             state = self.state(name)
             self.numbering.assign(name, signature_of(state) if state else None)
         self._changed.clear()
+
+    def _lodge(self, record: PodRecord) -> Lodger:
+        made = self._lodgers[record.uid] = lodgings.lodger_of(record, self._resident_service)
+        return made
 
     def _resident_service(self, name: ServiceName) -> Service | None:
         """The service as its bound pods feel it: replicas that have no node yet carry no load."""
@@ -230,6 +236,7 @@ class ClusterView:
         record = self._pods.pop(uid, None)
         if record is None:
             return
+        self._lodgers.pop(uid, None)
         if record.service is not None:
             self._of_service[record.service].discard(uid)
             if not self._of_service[record.service]:
@@ -257,8 +264,11 @@ class ClusterView:
 
     def _mark_service(self, name: ServiceName) -> None:
         self._felt.pop(name, None)
-        records = (self._pods[uid] for uid in self._of_service.get(name, ()))
-        self._changed.update(record.node for record in records if record.node is not None)
+        for uid in self._of_service.get(name, ()):
+            node = self._pods[uid].node
+            if node is not None:
+                self._lodgers.pop(uid, None)
+                self._changed.add(node)
 
 
 def _offers(inventory: NodeInventory, slice_class: SliceClass | None) -> bool:

@@ -1,6 +1,6 @@
 """Questions to the predictor, as hashable values: equal questions have equal answers within one bundle version."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from stowplan_fleet.services import GraphDigest, Service
@@ -18,6 +18,15 @@ class Occupant:
     payload_instances: int = 1
     concurrency: int = 1
     max_batch: int = 1
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # A question about a full node names dozens of them, and is a key wherever answers are kept.
+        parts = (self.graph_digest, self.slice_class, self.requests_per_second, self.payload_instances, self.concurrency, self.max_batch)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,9 @@ PODS = {f"p{index}": ("ant", "bee")[index % 2] for index in range(8)}
 OBJECTIVES = {"ant": 14, "bee": 500}
 SHIPS = ("a", "b")
 TAKEOVER_S = 2.0
-# What the wait after a takeover is longer than: a request of ours that is on its way, and then the watch that shows what came of it.
-REQUEST_S, WATCH_S = 1.0, 0.9
+# What the wait after a takeover is longer than: how old a look at the Lease may be, a request of ours that is on its way, and then the watch that shows
+# what came of it.
+FRESH_S, REQUEST_S, WATCH_S = 0.4, 1.0, 0.5
 
 
 class LeaseConnection(ApiConnection):
@@ -84,7 +85,7 @@ class Fleet:
             self.happened(name)
 
     def _ship(self, name: str) -> Quay:
-        lease = LeaseSettings(name="x", namespace="x", pod_name=name, cache_s=0.5, takeover_s=TAKEOVER_S)
+        lease = LeaseSettings(name="x", namespace="x", pod_name=name, cache_s=0.5, fresh_s=FRESH_S, takeover_s=TAKEOVER_S)
         ship = Quay(LeaseLeadership(self.lease, lease, 1.0, self.clock, Metrics()), ant=10.0, bee=8.0)
         ship.calls = Calls(self)
         ship.binder._calls = ship.calls

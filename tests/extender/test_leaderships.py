@@ -1,6 +1,8 @@
 """Only the extender beside the Lease's holder binds."""
 
 import asyncio
+import dataclasses
+from typing import Any
 
 import pytest
 from stowplan_extender.connections import ApiConnection
@@ -42,21 +44,49 @@ async def test_other_names_do_not_pass(holder: str) -> None:
             await LeaseLeadership(connection, SETTINGS, 5.0, HandClock(), Metrics()).check()
 
 
-async def test_a_binding_looks_anew_and_those_who_ask_together_share_a_look() -> None:
-    """What was seen a moment ago is not enough to bind; ten who ask at once cost two looks at most, each begun after somebody asked."""
-    server = FakeApiServer()
+async def test_a_binding_wants_a_look_that_began_a_moment_ago() -> None:
+    """What is good enough elsewhere is not enough to bind once `fresh_s` have passed since the look began; until then bindings share one look."""
+    server, clock = FakeApiServer(), HandClock()
     server.leases["stowplan"] = "scheduler-a_0f9a"
     async with server.serving() as url, ApiConnection(url) as connection:
-        leadership = LeaseLeadership(connection, SETTINGS, 5.0, HandClock(), Metrics())
-        await leadership.check()
+        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, Metrics())
+        await asyncio.gather(*(leadership.confirm() for _ in range(10)))
+        clock.now = SETTINGS.fresh_s
+        await leadership.confirm()
+        assert len(server.requests) == 1
         server.leases["stowplan"] = "scheduler-b_77aa"
+        clock.now += 0.001
         await leadership.check()
         with pytest.raises(NotLeading, match="names scheduler-b_77aa"):
             await leadership.confirm()
-        server.leases["stowplan"] = "scheduler-a_0f9a"
-        before = len(server.requests)
-        await asyncio.gather(*(leadership.confirm() for _ in range(10)))
-        assert len(server.requests) - before <= 2
+        assert len(server.requests) == 2
+
+
+async def test_those_who_ask_together_share_a_look() -> None:
+    """Where every binding looks anew (`fresh_s` 0), those who ask during a look take what it finds."""
+    server = FakeApiServer()
+    server.leases["stowplan"] = "scheduler-a_0f9a"
+    async with server.serving() as url, ApiConnection(url) as connection:
+        clock = HandClock()
+        leadership = LeaseLeadership(connection, dataclasses.replace(SETTINGS, fresh_s=0.0), 5.0, clock, Metrics())
+        for _ in range(3):
+            clock.now += 0.1
+            await asyncio.gather(*(leadership.confirm() for _ in range(10)))
+        assert len(server.requests) == 3
+
+
+async def test_who_stood_still_during_a_look_does_not_bind_on_it() -> None:
+    """A process that was stopped after it asked wakes up with an answer that may be minutes old: no binding rests on it."""
+    clock = HandClock()
+
+    class Slept(ApiConnection):
+        async def request(self, *_: Any, **__: Any) -> bytes:
+            clock.now += 60.0
+            return b'{"spec": {"holderIdentity": "scheduler-a_0f9a"}}'
+
+    leadership = LeaseLeadership(Slept("nowhere"), SETTINGS, 1.0, clock, Metrics())
+    with pytest.raises(NotLeading, match="stood still"):
+        await leadership.confirm()
 
 
 async def test_who_takes_over_waits_for_the_former_holder_to_end() -> None:
@@ -68,12 +98,14 @@ async def test_who_takes_over_waits_for_the_former_holder_to_end() -> None:
         with pytest.raises(NotLeading, match="names scheduler-b_77aa"):
             await leadership.confirm()
         server.leases["stowplan"], server.transitions = "scheduler-a_0f9a", 1
+        clock.now = SETTINGS.fresh_s + 0.01
         with pytest.raises(NotLeading, match="only now"):
             await leadership.confirm()
-        clock.now = SETTINGS.takeover_s
+        clock.now = SETTINGS.fresh_s + 0.01 + SETTINGS.takeover_s
         await leadership.confirm()
         assert metrics.leading._value.get() == 1
         server.leases["stowplan"] = "scheduler-b_77ab"
+        clock.now += SETTINGS.fresh_s + 0.01
         with pytest.raises(NotLeading):
             await leadership.confirm()
         assert metrics.leading._value.get() == 0

@@ -1,6 +1,7 @@
 """Inquiries: the questions a verdict needs answered, each with the runtime whose bundle shall answer it."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from stowplan_fleet.questions import Question, Tenant
 
@@ -58,8 +59,12 @@ def questions_for(newcomer: Newcomer, signature: Signature) -> tuple[Inquiry, ..
 
 def inquest(newcomer: Newcomer, signature: Signature) -> Inquest:
     """The questions by their part in the verdict."""
-    tenancy = newcomer.tenancy
-    arriving = occupier_of(newcomer.lodger)
+    return _inquest(newcomer.tenancy, occupier_of(newcomer.lodger), signature)
+
+
+# Made for the questions, for the verdict, and again when the pod is bound.
+@lru_cache(4096)
+def _inquest(tenancy: Tenancy, arriving: Occupier, signature: Signature) -> Inquest:
     residents: dict[ResidentInquiry, None] = {}
     before: Occupier | None = None
     for position, occupier in enumerate(signature.occupiers):

@@ -6,6 +6,8 @@
 - Whole GPUs and MIG instances have SMs, cache and memory of their own (NVIDIA MIG User Guide, "Concepts"): no tenants.
 """
 
+from functools import lru_cache
+
 from stowplan_fleet.nodes import ResourceName
 from stowplan_fleet.questions import Occupant, Tenant, UnknownOccupant, canonical_tenants, occupant
 from stowplan_fleet.slices import SliceKind
@@ -38,6 +40,8 @@ def most_at_once(subject: Tenancy, signature: Signature) -> int | None:
     return room.replicas - 1 if room is not None and room.replicas > 1 else None
 
 
+# Of few services, asked for each pair of a node's tenants.
+@lru_cache(4096)
 def analysed_occupant(tenancy: Tenancy) -> Occupant | None:
     """The tenancy as the predictor knows it; None while the service's model was not analysed."""
     return occupant(tenancy.service, tenancy.slice_class) if tenancy.service.graph_digest is not None else None

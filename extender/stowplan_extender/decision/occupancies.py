@@ -1,6 +1,6 @@
 """What is on a node, or about to be: pods, by what they take and by whom they serve."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 from stowplan_fleet.nodes import NodeInventory, ResourceName
@@ -30,6 +30,14 @@ class Tenancy:
 
     service: Service
     slice_class: SliceClass
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Part of every key of a decision; a service with all its fields is hashed once for each tenancy, not once for each look-up.
+        object.__setattr__(self, "_hash", hash((self.service, self.slice_class)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,9 @@ Two steps, because asking is I/O and this is not: `inquire`, put the questions t
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
+from typing import Final
 
 from stowplan_fleet.answers import Basis
 from stowplan_fleet.nodes import NodeName
@@ -18,6 +21,8 @@ from stowplan_extender.decision.signatures import Signature, signature_of
 from stowplan_extender.decision.verdicts import Acceptance, Answers, Postponement, Verdict
 
 _SURER_FIRST = {basis: place for place, basis in enumerate(Basis)}
+_NAME: Final = itemgetter(0)
+_ACCEPTANCE: Final = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +71,16 @@ def best(accepted: Sequence[tuple[NodeName, Acceptance]], count: int) -> Sequenc
     if not count or len(accepted) <= count:
         return accepted
     # Nodes of one signature share one acceptance: five thousand are told apart by a few of those, and by name only where that decides.
-    groups: dict[tuple[int, int], list[tuple[NodeName, Acceptance]]] = {}
-    places: dict[int, list[tuple[NodeName, Acceptance]]] = {}
-    for entry in accepted:
-        group = places.get(id(entry[1]))
-        if group is None:
-            group = places[id(entry[1])] = groups.setdefault(rank(entry)[:2], [])
-        group.append(entry)
+    places = list(map(id, map(_ACCEPTANCE, accepted)))
+    tiers: dict[tuple[int, int], set[int]] = {}
+    for place, entry in dict(zip(places, accepted, strict=True)).items():
+        tiers.setdefault(rank(entry)[:2], set()).add(place)
     found: list[tuple[NodeName, Acceptance]] = []
-    for key in sorted(groups):
-        found += heapq.nsmallest(count - len(found), groups[key], key=_name)
+    for key in sorted(tiers):
+        found += heapq.nsmallest(count - len(found), compress(accepted, map(tiers[key].__contains__, places)), key=_NAME)
         if len(found) == count:
             break
     return found
-
-
-def _name(entry: tuple[NodeName, Acceptance]) -> NodeName:
-    return entry[0]
 
 
 def rank(entry: tuple[NodeName, Acceptance]) -> tuple[int, int, NodeName]:

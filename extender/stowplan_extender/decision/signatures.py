@@ -1,7 +1,7 @@
 """Signatures: what of a node's state a verdict depends on. Nodes of one signature share every verdict, whatever their names."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +24,20 @@ class Occupier:
     tenancy: Tenancy | None
     cpu_millicores: int
     devices: tuple[tuple[ResourceName, int], ...] = ()
+    _hash: int = field(init=False, compare=False, repr=False)
+    _order: tuple[str, str, int, tuple[tuple[ResourceName, int], ...], str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.tenancy, self.cpu_millicores, self.devices)))
+        object.__setattr__(self, "_order", _order(self))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def order(self) -> tuple[str, str, int, tuple[tuple[ResourceName, int], ...], str]:
+        """Sorts occupiers of one node."""
+        return self._order
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,14 @@ class Signature:
     rooms: tuple[Room, ...]
     occupiers: tuple[Occupier, ...]
     """In canonical order."""
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.cpu_device, self.cpu_millicores, self.cpu_left_millicores, self.memory_left_bytes, self.rooms, self.occupiers)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def room(self, slice_class: SliceClass) -> Room | None:
         """The room for slices of a class other than CPU slices; None where the node has none of that class."""
@@ -73,17 +95,27 @@ def signature_of(state: NodeState) -> Signature:
         cpu_left_millicores=inventory.cpu_millicores - sum(lodger.requests.cpu_millicores for lodger in lodgers),
         memory_left_bytes=inventory.memory_bytes - sum(lodger.requests.memory_bytes for lodger in lodgers),
         rooms=tuple(sorted(rooms, key=lambda room: (room.slice_class, room.resource))),
-        occupiers=tuple(sorted((occupier_of(lodger) for lodger in lodgers if _is_felt(lodger)), key=_order)),
+        occupiers=tuple(sorted((occupier_of(lodger) for lodger in lodgers if _is_felt(lodger)), key=_place)),
     )
 
 
 def occupier_of(lodger: Lodger) -> Occupier:
     """The lodger without its name: replicas of one service are equal."""
-    return Occupier(lodger.tenancy, lodger.requests.cpu_millicores, lodger.requests.devices)
+    return _occupier(lodger.tenancy, lodger.requests.cpu_millicores, lodger.requests.devices)
+
+
+# Equal occupiers are one object: signatures of nodes that differ by one pod then compare by identity.
+@lru_cache(4096)
+def _occupier(tenancy: Tenancy | None, cpu_millicores: int, devices: tuple[tuple[ResourceName, int], ...]) -> Occupier:
+    return Occupier(tenancy, cpu_millicores, devices)
 
 
 def _is_felt(lodger: Lodger) -> bool:
     return lodger.tenancy is not None or bool(lodger.requests.devices) or lodger.requests.cpu_millicores >= MINOR_CPU_MILLICORES
+
+
+def _place(occupier: Occupier) -> tuple[str, str, int, tuple[tuple[ResourceName, int], ...], str]:
+    return occupier.order
 
 
 def _order(occupier: Occupier) -> tuple[str, str, int, tuple[tuple[ResourceName, int], ...], str]:
