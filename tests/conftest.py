@@ -16,11 +16,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 import controlplane_parts as parts
+import monitoring_programs
 import realnode_images
 import realnode_programs
 from controlplane_binaries import Binaries, ensure
 from controlplane_clusters import Cluster, free_ports
 from controlplane_errors import GoMissing
+from monitoring_programs import MonitoringPrograms
 
 PROBE_PREFIX = "probe:"
 
@@ -60,6 +62,15 @@ def image_archive(controlplane_binaries: Binaries, tmp_path_factory: pytest.Temp
     except GoMissing as missing:
         pytest.skip(f"{PROBE_PREFIX} {missing}")
     return archive
+
+
+@pytest.fixture(scope="session")
+def monitoring_tools() -> MonitoringPrograms:
+    """Prometheus and promtool."""
+    here = f"{sys.platform}-{platform.machine()}"
+    if here != monitoring_programs.PLATFORM:
+        pytest.skip(f"{PROBE_PREFIX} Prometheus is pinned for {monitoring_programs.PLATFORM} only, and this is {here}")
+    return monitoring_programs.ensure()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from panels.certificates import CERTIFICATES
 from panels.extenders import EXTENDER
 from panels.operators import OPERATOR
 from panels.predictors import PREDICTOR
@@ -12,5 +13,5 @@ COMPONENTS: Final = Dashboard(
     "Stowplan / Components",
     "Extender, predictor and operator: rates, errors, durations, and what they work with.",
     (("namespace", "label_values(stowplan_extender_view_synced, namespace)"),),
-    (EXTENDER, PREDICTOR, OPERATOR),
+    (EXTENDER, PREDICTOR, OPERATOR, CERTIFICATES),
 )
