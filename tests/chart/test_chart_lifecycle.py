@@ -9,11 +9,24 @@ import controlplane_parts as parts
 import pytest
 from controlplane_binaries import Binaries
 from controlplane_clusters import Cluster
+from support.controlplane import apply
 
 pytestmark = pytest.mark.controlplane
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
 CHART = CHARTS / "stowplan"
 SYSTEM = "stowplan-system"
+OLD = {
+    "apiVersion": "stowplan.dev/v1alpha1",
+    "kind": "InferenceService",
+    "metadata": {"name": "old", "namespace": "default"},
+    "spec": {
+        "model": {"uri": "configmap://net-graph/model.onnx"},
+        "slo": {"latencyMilliseconds": 50},
+        "load": {"requestsPerSecond": 1},
+        "placement": {"onUnknown": "Allow"},
+        "template": {"spec": {"containers": [{"name": "server", "image": "i"}]}},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +38,8 @@ def released(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathF
         previous = max(CHARTS.glob("released/stowplan-*.tgz"), key=lambda path: [int(part) for part in path.stem.split("-")[1].split(".")])
         installed = helm(cluster, "install", "stowplan", str(previous), "-n", SYSTEM, "--create-namespace")
         assert installed.returncode == 0, installed.stderr
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+        apply(cluster, OLD)
         upgraded = helm(cluster, "upgrade", "stowplan", str(CHART), "-n", SYSTEM)
         assert upgraded.returncode == 0, upgraded.stderr
         yield cluster
@@ -44,6 +59,15 @@ def test_an_upgrade_from_the_previous_chart_brings_what_is_new(released: Cluster
     assert [(item["revision"], item["status"]) for item in history] == [(1, "superseded"), (2, "deployed")]
     found = json.loads(released.kubectl("get", "crd", "inferenceservices.stowplan.dev", "-o", "json"))
     assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_services_of_the_previous_release_stay_and_may_say_what_is_new(released: Cluster) -> None:
+    """One that was written before the upgrade takes every prediction as it did, and takes a field that the former definition did not know."""
+    before = released.get("stow/old", "-n", "default")["spec"]["placement"]
+    released.kubectl("patch", "stow/old", "-n", "default", "--type=merge", "-p", '{"spec": {"placement": {"minimumBasis": "measured"}}}')
+    after = released.get("stow/old", "-n", "default")["spec"]["placement"]
+    assert before == {"onUnknown": "Allow", "minimumBasis": "unvalidated", "sharing": "Allow", "sliceClasses": []}
+    assert after == before | {"minimumBasis": "measured"}
 
 
 MAY = [
