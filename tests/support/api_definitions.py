@@ -1,4 +1,4 @@
-"""The InferenceService API in a running API server."""
+"""APIs in a running API server: InferenceServices, and those of others that the chart makes objects of."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,13 @@ from support.controlplane import wait_until
 CRD = Path(__file__).resolve().parents[2] / "charts" / "stowplan" / "files" / "inferenceservices.yaml"
 
 
-def serve(cluster: Cluster) -> None:
-    """Applies the definition and waits until it is served; not with `kubectl wait`, which fails while the status has no conditions yet."""
-    cluster.kubectl("apply", "-f", str(CRD))
-    wait_until(lambda: _is_established(cluster), 0, "the API is not established")
+def serve(cluster: Cluster, definition: Path = CRD) -> None:
+    """Applies a definition and waits until it is served; not with `kubectl wait`, which fails while the status has no conditions yet."""
+    # By the server: an annotation with the whole object, as the client would make one, has no room for a large one.
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(definition))
+    wait_until(lambda: _is_established(cluster, definition), 0, f"the API of {definition.name} is not established")
 
 
-def _is_established(cluster: Cluster) -> bool:
-    status = json.loads(cluster.kubectl("get", f"--filename={CRD}", "-o", "json")).get("status", {})
+def _is_established(cluster: Cluster, definition: Path) -> bool:
+    status = json.loads(cluster.kubectl("get", f"--filename={definition}", "-o", "json")).get("status", {})
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in status.get("conditions") or ())
