@@ -34,8 +34,12 @@ async def run(settings: OperatorSettings) -> None:
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def listen() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    listen()
     logger.info("operator starts", extra={"settings": settings_.show(settings)})
 
     async def connect(**_: object) -> kopf.ConnectionInfo:
@@ -46,7 +50,7 @@ async def run(settings: OperatorSettings) -> None:
     frameworks.hear(metrics.watch_troubles, settings.watch_log_level)
     identity = channels.identity(settings.predictor.tls, metrics.certificates)
     async with Endpoints(settings.predictor.targets, settings.predictor.timeout_s, identity=identity) as predictor:
-        shifts = Shifts(settings, predictor, connect, metrics)
+        shifts = Shifts(settings, predictor, connect, metrics, listen)
         async with healths.serving(settings.serving, metrics.registry, shifts.is_ready):
             await shifts.run(stop)
     logger.info("operator ends")

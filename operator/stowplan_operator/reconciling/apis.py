@@ -20,6 +20,7 @@ from stowplan_operator.reconciling.views import Kind
 from stowplan_operator.workloads.deployments import FIELD_MANAGER
 
 _SERVICES: Final = f"/apis/{keys.GROUP}/{keys.VERSION}/namespaces/{{}}/{keys.PLURAL}/{{}}"
+_SERVED: Final = f"/apis/{keys.GROUP}/{keys.VERSION}"
 _DEPLOYMENTS: Final = "/apis/apps/v1/namespaces/{}/deployments/{}"
 _COLLECTIONS: Final = {
     Kind.SERVICES: f"/apis/{keys.GROUP}/{keys.VERSION}/{keys.PLURAL}?",
@@ -106,6 +107,10 @@ class HttpApi:
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Records an event."""
         await self._ask("POST", f"/api/v1/namespaces/{quote(namespace)}/events", event, "application/json")
+
+    async def serves_services(self) -> bool:
+        """Whether there is an API of InferenceServices at all."""
+        return await self._ask("GET", _SERVED, missing_is_none=True) is not None
 
     async def list_uids(self, kind: Kind) -> frozenset[str]:
         """UIDs of everything there is of a kind that is watched, page by page and metadata only."""

@@ -37,6 +37,8 @@ def settings_of() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.posting.reporting_component = COMPONENT
     settings.networking.error_backoffs = Patiently()
+    # Else kopf would kill the process ten minutes after its watches broke off, though they were started anew long before; a kubelet ends what does not end.
+    settings.process.ultimate_exiting_timeout = None
     return settings
 
 

@@ -36,6 +36,11 @@ class Metrics:
             "stowplan_operator_watch_troubles", "Warnings and errors of the library that lists and watches, by level.", ["level"], registry=self.registry
         )
         self.shifts_broken = Counter("stowplan_operator_shifts_broken", "Times that the watches could not go on and were started anew.", registry=self.registry)
+        self.definition_served = Gauge(
+            "stowplan_operator_definition_served",
+            "Whether the API server has the API of InferenceServices; 0 where its definition is gone.",
+            registry=self.registry,
+        )
         self.moves = Counter("stowplan_operator_moves", "Moves between rungs, by kind.", ["move"], registry=self.registry)
         self.waiting = Gauge("stowplan_operator_queue_length", "Services that wait to be looked at.", registry=self.registry)
         self.services = Gauge("stowplan_operator_services", "Services seen.", registry=self.registry)

@@ -1,5 +1,6 @@
 """Placements: what the pods of a service say of how they fare."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ class Placement:
 
     bound: int
     """Of the present rung."""
-    ready: int
-    """Of any rung: while a change rolls out, the former pods serve."""
+    ready: Mapping[str, int]
+    """By slice class, of any rung: while a change rolls out, the former pods serve."""
     waiting_s: Mapping[str, float]
     """How long each pod of the present rung has found no place, by UID."""
     why: str
@@ -40,7 +41,8 @@ def placement_of(found: Sequence[PodManifest], slice_class: SliceClass | None, w
         slice_class: of the present rung; None where there is none, so that no pod is of it.
         waited_s: for how long each unschedulable pod has been so, by UID (`tenures`).
     """
-    bound = ready = 0
+    bound = 0
+    ready: Counter[str] = Counter()
     waiting: dict[str, float] = {}
     said: dict[str, str] = {}
     unjudged: list[str] = []
@@ -49,7 +51,9 @@ def placement_of(found: Sequence[PodManifest], slice_class: SliceClass | None, w
             continue
         conditions = {condition.type: condition for condition in pod.status.conditions}
         if pod.spec.node_name:
-            ready += 1 if (condition := conditions.get("Ready")) is not None and condition.status == "True" else 0
+            ready[pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION, "")] += (
+                condition := conditions.get("Ready")
+            ) is not None and condition.status == "True"
         if slice_class is None or pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION) != str(slice_class):
             continue
         if pod.spec.node_name:
@@ -61,7 +65,7 @@ def placement_of(found: Sequence[PodManifest], slice_class: SliceClass | None, w
                 # SchedulerError, for one: says nothing of the nodes, so the rung is not to blame, but the reader has to know.
                 unjudged.append(condition.message)
     longest = max(waiting, key=lambda uid: (waiting[uid], said[uid]), default=None)
-    return Placement(bound, ready, waiting, max(unjudged, default="") if longest is None else said[longest])
+    return Placement(bound, +ready, waiting, max(unjudged, default="") if longest is None else said[longest])
 
 
 def scheduled(placement: Placement, replicas: int, rollout: Rollout | None, *, stuck: bool) -> Verdict:
@@ -84,9 +88,23 @@ def scheduled(placement: Placement, replicas: int, rollout: Rollout | None, *, s
     return Verdict(ConditionType.SCHEDULED, Holds.FALSE, reason, message)
 
 
-def served(placement: Placement, replicas: int, rollout: Rollout | None) -> Verdict:
-    """Whether as many replicas serve as the load takes, whatever template they are of."""
+def served(placement: Placement, replicas: int, rollout: Rollout | None, needs: Mapping[str, int]) -> Verdict:
+    """Whether as many replicas serve as the load takes, whatever template they are of.
+
+    Requests are spread evenly over all that serve: those of a class are within the objective where at least as many serve in all as there would have to be of
+    that class alone. While four small servers take over from one large one, the large one suffices as long as it serves alone; beside the first small one it
+    does not, for that one gets half of the load.
+
+    Args:
+        placement: of its pods.
+        replicas: of the present rung.
+        rollout: a change that is under way; None where there is none.
+        needs: how many of each slice class meet the objective, as the ladder says; a class that is not there counts as the present one.
+    """
+    ready = sum(placement.ready.values())
     under_way = f", {rollout.former} of them by the former template" if rollout is not None else ""
-    if placement.ready >= replicas:
-        return Verdict(ConditionType.READY, Holds.TRUE, ConditionReason.ALL_REPLICAS_READY, f"all {replicas} replicas serve{under_way}")
-    return Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.REPLICAS_NOT_READY, f"{placement.ready} of {replicas} replicas serve{under_way}")
+    needed = max((needs.get(name, replicas) for name in placement.ready), default=replicas)
+    if ready >= needed:
+        count = f"all {replicas} replicas serve" if ready >= replicas else f"{ready} replicas serve, as many as their slice class takes for the load"
+        return Verdict(ConditionType.READY, Holds.TRUE, ConditionReason.ALL_REPLICAS_READY, f"{count}{under_way}")
+    return Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.REPLICAS_NOT_READY, f"{ready} of {needed} replicas serve{under_way}")

@@ -222,7 +222,7 @@ class Reconciler:
         rollout = rollouts.rollout_of(self._views.deployment(self._name(look)))
         look.say(placements.scheduled(placement, max(1, replicas), rollout, stuck=stuck))
         if ConditionType.READY not in look.verdicts:
-            served = placements.served(placement, max(1, replicas), rollout)
+            served = placements.served(placement, max(1, replicas), rollout, statuses.needs(look.after.get("ladder"), present, max(1, replicas)))
             look.say(served if blocker is None else Verdict(ConditionType.READY, Holds.FALSE, blocker.reason, blocker.message))
         return placement.unschedulable_s
 

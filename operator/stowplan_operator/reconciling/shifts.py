@@ -14,6 +14,7 @@ from stowplan_fleet.services import ServiceName
 
 from stowplan_operator.reconciling import frameworks
 from stowplan_operator.reconciling.apis import HttpApi
+from stowplan_operator.reconciling.definitions import Definitions
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.moments import Clock
 from stowplan_operator.reconciling.queues import WorkQueue
@@ -28,14 +29,24 @@ logger = logging.getLogger(__name__)
 _PAUSE_S: Final = 1.0
 _PAUSE_MAX_S: Final = 30.0
 
+# How long to wait for kopf's own word on why it ends: it lets what it believes to be its own end first, for five seconds (`run_tasks`).
+_LAST_WORD_S: Final = 10.0
+
 Connect = Callable[..., Awaitable[kopf.ConnectionInfo]]
+
+
+class ShiftEnded(Exception):
+    """The watches ended, though nobody told them to, and did not say why."""
 
 
 class Shifts:
     """Works shift after shift."""
 
-    def __init__(self, settings: OperatorSettings, predictor: Predictors, connect: Connect, metrics: Metrics) -> None:
-        self._settings, self._predictor, self._connect, self._metrics = settings, predictor, connect, metrics
+    def __init__(
+        self, settings: OperatorSettings, predictor: Predictors, connect: Connect, metrics: Metrics, listen: Callable[[], None] = lambda: None
+    ) -> None:
+        """`listen` makes signals set the event that `run` is given; kopf takes them for itself whenever it starts, and they are taken back."""
+        self._settings, self._predictor, self._connect, self._metrics, self._listen = settings, predictor, connect, metrics, listen
         self._ready = asyncio.Event()
 
     def is_ready(self) -> bool:
@@ -50,8 +61,8 @@ class Shifts:
             began_s = asyncio.get_running_loop().time()
             try:
                 await self._work(stop)
-                # kopf listens to signals itself and takes our handlers' place: it ends without an error only where it was told to.
-                return
+                if not stop.is_set():
+                    raise ShiftEnded("the watches ended by themselves")
             except Exception as error:
                 self._ready.clear()
                 self._metrics.shifts_broken.inc()
@@ -69,7 +80,8 @@ class Shifts:
         kopf.on.login(registry=watches.registry)(self._connect)
         async with HttpApi(self._connect, settings.api.timeout_s, metrics.api_failures) as api:
             reconcilers: list[Reconciler] = []
-            tasks: list[asyncio.Task[None]] = []
+            sweepers: list[Sweeper] = []
+            begun = asyncio.Event()
 
             async def look(name: ServiceName) -> float | None:
                 delay_s = await reconcilers[0].reconcile(name)
@@ -85,17 +97,35 @@ class Shifts:
                 views = KopfViews({name: kwargs[name] for name in (*map(str, Kind), DESCRIPTORS)})
                 watches.views = views
                 reconcilers.append(Reconciler(views, api, self._predictor, settings=settings, now=Clock(metrics.clock_jumps).now, metrics=metrics))
-                tasks.append(asyncio.create_task(Sweeper(views, api, metrics, add=queue.add, every_s=settings.api.sweep_s).run()))
+                sweepers.append(Sweeper(views, api, metrics, add=queue.add, every_s=settings.api.sweep_s))
+                begun.set()
                 metrics.cluster.views = views
                 metrics.services.set_function(lambda: len(views.services()))
                 metrics.waiting.set_function(lambda: len(queue))
 
-            watching = kopf.operator(
-                registry=watches.registry, settings=frameworks.settings_of(), clusterwide=True, standalone=True, stop_flag=stop, ready_flag=self._ready
-            )
-            tasks += [asyncio.create_task(watching), asyncio.create_task(queue.run(settings.reconciling.workers))]
+            async def sweep() -> None:
+                await begun.wait()
+                await sweepers[0].run()
+
+            async def watch() -> None:
+                # What `kopf.operator` does, and our signals taken back in between. It ends what began after it, so ours begins before.
+                before = asyncio.all_tasks()
+                found = await kopf.spawn_tasks(
+                    registry=watches.registry, settings=frameworks.settings_of(), clusterwide=True, standalone=True, stop_flag=stop, ready_flag=self._ready
+                )
+                self._listen()
+                await kopf.run_tasks(found, ignored=before)
+
+            definitions = Definitions(api.serves_services, metrics.definition_served, settings.reconciling.resync_s)
+            tasks = [asyncio.create_task(work) for work in (queue.run(settings.reconciling.workers), sweep(), definitions.run())]
+            await asyncio.sleep(0)  # the workers, too
+            watching = asyncio.create_task(watch())
+            tasks.append(watching)
             try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if all(task.cancelled() or task.exception() is None for task in done):
+                    # What of ours began later all the same is ended when a watch fails, and why it failed is told only afterwards.
+                    await asyncio.wait([watching], timeout=_LAST_WORD_S)
             finally:
                 for task in tasks:
                     task.cancel()

@@ -45,6 +45,21 @@ def ladder(rungs: Sequence[Rung], skips: Mapping[SliceClass, Skip]) -> list[dict
     ]
 
 
+def needs(written: object, present: SliceClass, replicas: int) -> dict[str, int]:
+    """How many servers of each slice class meet the objective, as a written ladder says; what somebody else wrote there is as if it were not there.
+
+    Args:
+        written: `status.ladder`.
+        present: the rung that the service stands on.
+        replicas: of that one.
+    """
+    found = {}
+    for rung in written if isinstance(written, Sequence) else ():
+        if isinstance(rung, Mapping) and rung.get("meetsSLO") is True and isinstance(count := rung.get("replicas"), int) and count > 0:
+            found[str(rung.get("sliceClass"))] = count
+    return found | {str(present): replicas}
+
+
 def selector(name: str) -> str:
     """`status.selector` of a service, for the scale subresource."""
     return f"{keys.SERVICE_LABEL}={name}"

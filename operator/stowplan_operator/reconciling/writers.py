@@ -109,7 +109,11 @@ class Writer:
         generation = int(body["metadata"].get("generation") or 0)
         merged = merges.merge(before.get("conditions") or [], verdicts, generation, now.date)
         await self._patch(body, before, {**after, "conditions": merged.conditions, "observedGeneration": generation})
+        metadata = body["metadata"]
+        about = logs.about("InferenceService", metadata["namespace"], metadata["name"], metadata["uid"])
         for verdict in merged.transitions:
+            told = {"condition": str(verdict.type), "status": str(verdict.holds), "reason": str(verdict.reason)}
+            logger.info("a condition changed", extra={**about, **told})
             await self._api.create_event(body["metadata"]["namespace"], events.event_for(body, verdict, now.date))
             self._metrics.writes.labels("event").inc()
 
