@@ -1,8 +1,8 @@
-"""What rules, dashboards and monitors are tried with: Prometheus and promtool, and the Prometheus operator's API definitions.
+"""What rules, dashboards and monitors are tried with: Prometheus and promtool, and the Prometheus operator with its API definitions.
 
-The programs are of Debian's package `prometheus`, pinned in `images/debian.lock` (its Go module takes long to build, and npm); the definitions come with the
-operator's Go module, pinned in `controlplane/monitoring/`. Nothing of the machine changes: both are laid into the cache. `python tools/monitoring_programs.py`
-does that now and says where.
+Prometheus is Debian's package, pinned in `images/debian.lock` (its Go module takes long to build, and npm); the operator and the definitions are of its Go
+module, pinned in `controlplane/monitoring/`. Nothing of the machine changes: all is laid into the cache. `python tools/monitoring_programs.py` does that now
+and says where.
 """
 
 import platform
@@ -19,10 +19,12 @@ import images_packages as packages
 import images_trees as trees
 from controlplane_errors import ControlPlaneError
 from definitions import PROMETHEUS_OPERATOR
+from go_modules import GoModule
 from images_errors import ImagesError, PackagesRefused
 
 _KIND: Final = "prometheus"
 PLATFORM: Final = "linux-x86_64"
+_OPERATOR: Final = GoModule("monitoring", ("operator",), "tool")
 _LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
 
 
@@ -54,6 +56,16 @@ def ensure() -> MonitoringPrograms:
         raise PackagesRefused(f"Prometheus is pinned for {PLATFORM} only, and this is {here}: run what needs it there")
     pins = "".join(package.sha256 for package in packages.locked("monitoring"))
     return MonitoringPrograms(cached_folders.ensure(_KIND, "programs", pins.encode(), _unpack))
+
+
+def operator() -> Path:
+    """The Prometheus operator, from the cache or built now with Go: what makes Prometheus' configuration of monitors and rules.
+
+    Raises:
+        GoMissing: no Go is there to build it, and none could be fetched.
+        BuildFailed: Go could not build it.
+    """
+    return _OPERATOR.ensure(_KIND) / "operator"
 
 
 def definition(plural: str) -> Path:

@@ -3,42 +3,18 @@
 Kubelet and kube-proxy are of the control plane's module (`controlplane_binaries`). Each set lies in the cache under the hash of its pins, whole or not at all.
 """
 
-import os
 import stat
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import cached_folders
-import controlplane_binaries as controlplane
-import controlplane_toolchains as toolchains
 import images_layers
 import images_packages as packages
 import images_trees as trees
-from controlplane_errors import BuildFailed
+from go_modules import GoModule
 
 _LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
-
-
-@dataclass(frozen=True, slots=True)
-class GoModule:
-    """A Go module of `controlplane/` and what is built of it."""
-
-    name: str
-    programs: tuple[str, ...]
-    what: str
-    """What `go build` is asked for: `tool` (all that go.mod names so), or a package."""
-    flags: tuple[str, ...] = ()
-    linked: str = ""
-    """Variables set by the linker."""
-
-    @property
-    def folder(self) -> Path:
-        """Where its go.mod lies."""
-        return controlplane.MODULE / self.name
 
 
 MODULES: Final = (
@@ -82,26 +58,9 @@ def ensure() -> NodePrograms:
     """
     folders: dict[str, Path] = {}
     for module in MODULES:
-        pins = b"".join(path.read_bytes() for path in sorted(module.folder.iterdir()) if path.suffix in {".mod", ".sum", ".go"})
-        made = cached_folders.ensure("realnode", module.name, pins + repr(module).encode(), lambda target, module=module: _build(module, target))  # type: ignore[misc]
-        folders |= dict.fromkeys(module.programs, made)
+        folders |= dict.fromkeys(module.programs, module.ensure("realnode"))
     tools = cached_folders.ensure("realnode", "tools", "".join(package.sha256 for package in packages.locked("node")).encode(), _unpack)
     return NodePrograms(folders | {"nft": tools / "bin", "runc": tools / "tree/usr/sbin"})
-
-
-def _build(module: GoModule, target: Path) -> None:
-    go = controlplane.find_go() or toolchains.fetch(controlplane.cached().folder.parent)
-    environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "auto", "GOFLAGS": "-buildvcs=false"}
-    sys.stderr.write(f"building {', '.join(module.programs)} of a real node with {go}, once\n")
-    started = time.monotonic()
-    command = [str(go), "build", "-trimpath", *module.flags, "-ldflags", f"-s -w {module.linked}", "-o", f"{target}/", module.what]
-    run = subprocess.run(command, cwd=module.folder, env=environment, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        raise BuildFailed(f"`go build` in {module.folder} ended with status {run.returncode}; its last words:\n{run.stderr[-2000:]}")
-    missing = [name for name in module.programs if not os.access(target / name, os.X_OK)]
-    if missing:
-        raise BuildFailed(f"{module.folder} builds no {', '.join(missing)}: does its go.mod still name them all?")
-    sys.stderr.write(f"built in {time.monotonic() - started:.0f} s\n")
 
 
 def _unpack(target: Path) -> None:

@@ -10,7 +10,7 @@ from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CpuDevice
 from support import api_definitions, components
 from support.audits import audit
-from support.components import SYSTEM_NAMESPACE, Extender, Operator
+from support.components import SYSTEM_NAMESPACE, Extender, Operator, Predictor
 from support.controlplane import apply, own_namespace, remove_nodes
 from support.crews import Crew, await_view
 from support.stages import EXAMPLES, Stage
@@ -56,9 +56,17 @@ def devices(controlplane: Cluster) -> Mapping[str, CpuDevice]:
 
 
 @pytest.fixture(scope="session")
-def predictor_port(controlplane: Cluster) -> int:
+def predictor(controlplane: Cluster) -> Predictor:
     """The predictor, running, with the bundle that is shipped."""
-    return components.start_predictor(controlplane)
+    process = components.predictor(controlplane)
+    process.start()
+    return process
+
+
+@pytest.fixture(scope="session")
+def predictor_port(predictor: Predictor) -> int:
+    """Where the predictor serves."""
+    return predictor.port
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,17 @@ class Operator(Component):
     MODULE: ClassVar[str] = "stowplan_operator"
 
 
+class Predictor(Component):
+    """A predictor's process; `port` is that of gRPC."""
+
+    __slots__ = ()
+    MODULE: ClassVar[str] = "stowplan_predictor"
+
+    def is_ready(self) -> bool:
+        """True where it says so, by the health protocol."""
+        return serves(self.port)
+
+
 def metric_at(port: int, name: str, **labels: str) -> float:
     """The sum of the samples of a metric with those labels, as a process on a loopback port tells them."""
     return _sum(_samples_at(port), name, labels)
@@ -126,13 +137,18 @@ def _sum(samples: Iterable[Sample], name: str, labels: Mapping[str, str]) -> flo
     return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
-def start_predictor(cluster: Cluster) -> int:
-    """Starts a predictor with the shipped bundle, and waits until it serves; answers its port."""
+def predictor(cluster: Cluster) -> Predictor:
+    """A predictor with the shipped bundle that is not started yet."""
     port, metrics_port = free_ports(2)
     environment = {"STOWPLAN_PREDICTOR_GRPC_PORT": str(port), "STOWPLAN_PREDICTOR_METRICS_PORT": str(metrics_port)}
-    cluster.start("predictor", [sys.executable, "-m", "stowplan_predictor"], environment)
-    cluster.await_ready("predictor", lambda: serves(port), PATIENCE_S)
-    return port
+    return Predictor(cluster, port, metrics_port, environment, "predictor", port)
+
+
+def start_predictor(cluster: Cluster) -> int:
+    """Starts a predictor with the shipped bundle, and waits until it serves; answers its port."""
+    found = predictor(cluster)
+    found.start()
+    return found.port
 
 
 def start_operator(cluster: Cluster, predictor_port: int, user: str) -> Operator:
