@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stowplan_cli import clusters, outputs, placing, progresses, questions
-from stowplan_cli.clusters import Access
+from stowplan_cli import clusters, optionsets, outputs, placing, progresses
 from stowplan_cli.exits import Refused
+from stowplan_cli.views import View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,35 +24,28 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the command: as a plugin of kubectl, a name is a service's, not a file's."""
-    app.command("explain")(explain_service)
+    app.command("explain")(optionsets.spread(explain_service))
 
 
 def explain_service(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="Name of an InferenceService.")],
     *,
     namespace: clusters.NamespaceOption = "",
-    cluster: clusters.FileOption = None,
-    kubeconfig: clusters.KubeconfigOption = "",
-    context: clusters.ContextOption = "",
-    models: placing.ModelsOption = None,
-    bundle: questions.BundleOption = None,
-    runtime: questions.RuntimeOption = questions.RUNTIME,
-    output: outputs.OutputOption = outputs.Format.TABLE,
+    view: View,
 ) -> None:
     """Show a service's ladder, what each of its servers' time is made of, and where one more server could go or why not."""
-    access = Access(kubeconfig, context)
-    found = clusters.snapshot_of(access, cluster)
-    name = f"{namespace or (clusters.namespace_of(access) if cluster is None else 'default')}/{service}"
+    found = view.snapshot()
+    name = f"{namespace or (clusters.namespace_of(view.access) if view.cluster is None else 'default')}/{service}"
     manifest = next((item for key, item in found.services.items() if key == name), None)
     if manifest is None:
         known = ", ".join(sorted(found.services)[:10]) or "none at all"
         raise Refused(f"there is no InferenceService {name}; there are {known}")
     notes = list(found.problems)
     with progresses.waiting("judging"):
-        standings, verdicts = asyncio.run(_account(found, manifest, models, questions.opened_predictor(bundle, runtime), notes))
+        standings, verdicts = asyncio.run(_account(found, manifest, view.models, view.predictor(), notes))
     placing.say(notes)
     document = _document(name, manifest, standings, verdicts, found)
-    outputs.emit(document, output, lambda console: _print(console, document))
+    outputs.emit(document, view.output, lambda console: _print(console, document))
 
 
 async def _account(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from stowplan_fleet import keys
 
-from stowplan_cli import audits, clusters, exits, outputs, placing, progresses, questions
+from stowplan_cli import audits, clusters, exits, optionsets, outputs, placing, progresses
 from stowplan_cli.audits import Finding, Invariant
-from stowplan_cli.clusters import Access
+from stowplan_cli.views import View
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,18 +23,12 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("audit")(audit)
+    app.command("audit")(optionsets.spread(audit))
 
 
 def audit(
     *,
-    cluster: clusters.FileOption = None,
-    kubeconfig: clusters.KubeconfigOption = "",
-    context: clusters.ContextOption = "",
-    models: placing.ModelsOption = None,
-    bundle: questions.BundleOption = None,
-    runtime: questions.RuntimeOption = questions.RUNTIME,
-    output: outputs.OutputOption = outputs.Format.TABLE,
+    view: View,
     predict: Annotated[bool, typer.Option("--predict/--no-predict", help="Also predict anew how each server fares beside its neighbours.")] = True,
 ) -> None:
     """Check the promises: no slice given twice, everyone bound as decided, nobody over their objective by our own prediction.
@@ -43,14 +37,14 @@ def audit(
     """
     from stowplan_cli import documents
 
-    items = documents.read_objects(cluster) if cluster else list(clusters.objects_of(Access(kubeconfig, context)))
+    items = documents.read_objects(view.cluster) if view.cluster else list(clusters.objects_of(view.access))
     findings = structural(items)
     if predict:
         with progresses.waiting("judging tenants"):
-            found, notes = asyncio.run(predicted(items, _predictor(bundle, runtime), models))
+            found, notes = asyncio.run(predicted(items, view.predictor(), view.models))
         findings += found
         placing.say(notes)
-    outputs.emit(_document(findings), output, lambda console: _print(console, findings))
+    outputs.emit(_document(findings), view.output, lambda console: _print(console, findings))
     if any(finding.broken for finding in findings):
         raise typer.Exit(exits.BROKEN)
 
@@ -98,13 +92,6 @@ def _judge(standing: "Standing", by_uid: dict[str, Any], named: dict[str, Any], 
     why = "; bound by another bundle" if other_bundle else "; changed since it was bound" if since else ""
     where = f"pod {audits.full_name(pod)} on node {standing.node}"
     return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not (other_bundle or since))
-
-
-def _predictor(bundle: "Path | None", runtime: str) -> "Predictor":
-    from stowplan_predictor.pipelines import Pipeline
-    from stowplan_predictor.serving.local import LocalPredictor
-
-    return LocalPredictor(Pipeline(questions.opened_bundle(bundle, runtime)))
 
 
 def _of_kind(items: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stowplan_cli import clusters, outputs, placing, progresses, questions
+from stowplan_cli import clusters, optionsets, outputs, placing, progresses
 from stowplan_cli.clusters import Access
 from stowplan_cli.exits import Refused
+from stowplan_cli.views import View
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,47 +25,28 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("nodes")(nodes)
-    app.command("what-if")(what_if)
+    app.command("nodes")(optionsets.spread(nodes))
+    app.command("what-if")(optionsets.spread(what_if))
     app.command("snapshot")(snapshot)
 
 
-def nodes(
-    *,
-    cluster: clusters.FileOption = None,
-    kubeconfig: clusters.KubeconfigOption = "",
-    context: clusters.ContextOption = "",
-    models: placing.ModelsOption = None,
-    bundle: questions.BundleOption = None,
-    runtime: questions.RuntimeOption = questions.RUNTIME,
-    output: outputs.OutputOption = outputs.Format.TABLE,
-) -> None:
+def nodes(*, view: View) -> None:
     """Show each node's slices, its tenants, and what is left to each tenant's objective."""
     from stowplan_cli import modelfiles, stages
 
-    found = clusters.snapshot_of(Access(kubeconfig, context), cluster)
-    residents, notes = stages.residents_of(found, modelfiles.index_models(models))
+    found = view.snapshot()
+    residents, notes = stages.residents_of(found, modelfiles.index_models(view.models))
     notes = [*found.problems, *notes]
     with progresses.waiting("judging tenants"):
-        inventories, standings = asyncio.run(_survey(found, residents, questions.opened_predictor(bundle, runtime), notes))
+        inventories, standings = asyncio.run(_survey(found, residents, view.predictor(), notes))
     placing.say(notes)
     document = {"nodes": [_node(inventory, found, [item for item in standings if item.node == inventory.name]) for inventory in inventories]}
-    outputs.emit(document, output, lambda console: _print_nodes(console, document))
+    outputs.emit(document, view.output, lambda console: _print_nodes(console, document))
 
 
-def what_if(
-    services: placing.ServicesOption,
-    *,
-    cluster: clusters.FileOption = None,
-    kubeconfig: clusters.KubeconfigOption = "",
-    context: clusters.ContextOption = "",
-    models: placing.ModelsOption = None,
-    bundle: questions.BundleOption = None,
-    runtime: questions.RuntimeOption = questions.RUNTIME,
-    output: outputs.OutputOption = outputs.Format.TABLE,
-) -> None:
+def what_if(services: placing.ServicesOption, *, view: View) -> None:
     """Say where services would run in the live cluster as it is now; nothing is changed there."""
-    placing.place_in(clusters.snapshot_of(Access(kubeconfig, context), cluster), services, models, bundle=bundle, runtime=runtime, output=output)
+    placing.place_in(view.snapshot(), services, view.models, bundle=view.bundle, runtime=view.runtime, output=view.output)
 
 
 def snapshot(
