@@ -1,5 +1,6 @@
 """A release from installation to removal, on a real API server: rights, upgrade, a second release, what stays."""
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import controlplane_parts as parts
 import pytest
 from controlplane_binaries import Binaries
 from controlplane_clusters import Cluster
+from cryptography import x509
 from support.controlplane import apply
 
 pytestmark = pytest.mark.controlplane
@@ -70,6 +72,64 @@ def test_services_of_the_previous_release_stay_and_may_say_what_is_new(released:
     assert after == before | {"minimumBasis": "measured"}
 
 
+def certificates(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """What the Secrets of the release hold, by name."""
+    items = json.loads(cluster.kubectl("-n", SYSTEM, "get", "secrets", "-l", "app.kubernetes.io/component=certificates", "-o", "json"))["items"]
+    return {item["metadata"]["name"]: item["data"] for item in items}
+
+
+def upgrade(cluster: Cluster, *arguments: str) -> dict[str, dict[str, str]]:
+    """The certificates after an upgrade."""
+    done = helm(cluster, "upgrade", "stowplan", str(CHART), "-n", SYSTEM, *arguments)
+    assert done.returncode == 0, done.stderr
+    return certificates(cluster)
+
+
+COMPONENTS = {f"stowplan-{name}-tls" for name in ("predictor", "operator", "scheduler")}
+AUTHORITY = "stowplan-authority-tls"
+
+
+def test_an_upgrade_keeps_the_certificates(released: Cluster) -> None:
+    """Those that the first upgrade to this chart made are there after the next one, byte by byte, and no pod is replaced."""
+    before = certificates(released)
+    generations = "-o=jsonpath={range .items[*]}{.metadata.name}={.metadata.generation} {end}"
+    deployed = released.kubectl("-n", SYSTEM, "get", "deployments", generations)
+    assert set(before) == COMPONENTS | {AUTHORITY}
+    assert upgrade(released) == before
+    assert released.kubectl("-n", SYSTEM, "get", "deployments", generations) == deployed
+
+
+def test_an_upgrade_renews_what_is_due_and_nothing_else(released: Cluster) -> None:
+    """A certificate two thirds of whose time are over is signed anew by the same authority; the others stay."""
+    before = certificates(released)
+    released.kubectl("-n", SYSTEM, "annotate", "--overwrite", "secret", "stowplan-operator-tls", "stowplan.dev/renew-after=1000000000")
+    after = upgrade(released, "--force-conflicts")  # with the annotation that kubectl wrote
+    assert {name for name in before if after[name] != before[name]} == {"stowplan-operator-tls"}
+    assert after["stowplan-operator-tls"]["ca.crt"] == before["stowplan-operator-tls"]["ca.crt"]
+    assert upgrade(released) == after
+
+
+def test_another_time_of_validity_renews_all_but_the_authority(released: Cluster) -> None:
+    """What is asked for is what certificates say."""
+    before = certificates(released)
+    after = upgrade(released, "--set", "tls.generated.days=90")
+    assert {name for name in before if after[name] != before[name]} == COMPONENTS
+    found = x509.load_pem_x509_certificate(base64.b64decode(after["stowplan-predictor-tls"]["tls.crt"]))
+    assert (found.not_valid_after_utc - found.not_valid_before_utc).days == 90
+
+
+def test_a_deleted_authority_is_replaced_with_all_that_it_signed(released: Cluster) -> None:
+    """As the runbook says for a key that somebody else may have: one new authority for all."""
+    before = certificates(released)
+    released.kubectl("-n", SYSTEM, "delete", "secret", AUTHORITY)
+    after = upgrade(released)
+    assert all(after[name] != before[name] for name in before)
+    assert {after[name]["ca.crt"] for name in after} == {after[AUTHORITY]["ca.crt"]}
+    signer = x509.load_pem_x509_certificate(base64.b64decode(after[AUTHORITY]["ca.crt"]))
+    for name in COMPONENTS:
+        x509.load_pem_x509_certificate(base64.b64decode(after[name]["tls.crt"])).verify_directly_issued_by(signer)
+
+
 MAY = [
     ("operator", "create", "deployments.apps", "team-a"),
     ("operator", "patch", "deployments.apps", "team-a"),
@@ -84,6 +144,9 @@ MAY = [
 ]
 MAY_NOT = [
     ("operator", "get", "secrets", "team-a"),
+    ("operator", "get", "secrets", SYSTEM),
+    ("scheduler", "get", "secrets", SYSTEM),
+    ("predictor", "get", "secrets", SYSTEM),
     ("operator", "delete", "deployments.apps", "team-a"),
     ("operator", "delete", "inferenceservices", "team-a"),
     ("operator", "create", "pods", "team-a"),
@@ -153,4 +216,5 @@ def test_uninstalling_keeps_the_api(released: Cluster) -> None:
     assert removed.returncode == 0, removed.stderr
     assert "inferenceservices.stowplan.dev" in released.kubectl("get", "crd", "-o", "name")
     assert not released.kubectl("-n", SYSTEM, "get", "deployments,networkpolicies", "-o", "name").strip()
+    assert not certificates(released)
     assert not released.kubectl("get", "clusterroles", "-l", "app.kubernetes.io/name=stowplan", "-o", "name").strip()
