@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from stowplan_predictor.graphs.loading import load_graph
 
 # The NumPy kinds the tests use, by name.
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+RELU = helper.make_node("Relu", ["x"], ["y"], name="act")
 
 
 def model(
@@ -40,3 +42,8 @@ def zeros(*shape: int) -> np.ndarray:
 def ints(*values: int) -> np.ndarray:
     """A vector of integers: a shape, axes, bounds."""
     return np.array(values, np.int64)
+
+
+def operator_types(proto: ModelProto, **shapes: tuple[int, ...]) -> list[str]:
+    """The operators of the graph that a model loads as, in order."""
+    return [op.op_type for op in load_graph(proto.SerializeToString(), shapes).operators]
