@@ -8,6 +8,7 @@ another core, and its own time (encoding, gRPC, decoding) is part of every durat
 - warm: the same with further models, none seen before (the median of them).
 - transformer: the same with an encoder of 2,009 operators.
 - cached: one question asked before; p50 and p99 of all calls of a run. Beside it a health check, which is what gRPC itself takes.
+- encrypted: the same question of two processes on that core in turn, one of which speaks TLS with certificates of both sides, as in the chart.
 - batch: 100 questions a call, asked before; and with 100 request rates never asked. Questions a second as one client sees them, and a second of the
   process' time on its core (what the core would give to several clients).
 - memory: after all that, of the process, and with the process that reads model files.
@@ -22,6 +23,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -31,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from stowplan_fleet import channels
+from stowplan_fleet.channels import ClientTls
 from stowplan_fleet.clients import GrpcPredictor
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.questions import Occupant, Question
@@ -38,13 +42,15 @@ from stowplan_fleet.services import GraphDigest
 from stowplan_fleet.slices import SliceClass, parse_slice
 from stowplan_predictor.bundles.loading import shipped_bundle
 
-from bench.parts import networks, processes, refusals
+from bench.parts import networks, processes, refusals, secrets
 from bench.parts.figures import Figures, facts, percentile, table
 
 RUNTIME = "onnxruntime-cpu"
 SLICES = ("cpu:1", "cpu:2", "cpu:250m", "cpu:500m", "cpu:750m", "cpu:1250m", "cpu:1500m", "cpu:1750m")
 WARM_MODELS = 8
 CACHED_CALLS = 2_000
+# So many calls to one process, then to the other: whatever else the machine does meets both.
+TURNS, TURN_CALLS = 40, 50
 BATCH = 100
 BATCH_CALLS = 60
 
@@ -52,8 +58,8 @@ BATCH_CALLS = 60
 class Client:
     """Asks one process."""
 
-    def __init__(self, port: int, device: CpuDevice) -> None:
-        self.predictor = GrpcPredictor(f"127.0.0.1:{port}", timeout_s=60.0)
+    def __init__(self, port: int, device: CpuDevice, tls: ClientTls | None = None) -> None:
+        self.predictor = GrpcPredictor(f"127.0.0.1:{port}", timeout_s=60.0, identity=channels.identity(tls or ClientTls()))
         self._device = device
 
     def question(self, digest: GraphDigest, slice_name: str = "cpu:1", rate: float = 1.0) -> Question:
@@ -97,6 +103,7 @@ async def run(device: CpuDevice, core: int) -> Figures:
             figures |= await batches(client, server, digest)
             figures["memory_mb"], figures["memory_with_reader_mb"] = server.memory_mb()
             figures["peak_with_reader_mb"] = server.peak_mb()
+            figures |= await encrypted(client, device, core, digest)
         finally:
             await client.predictor.close()
     return figures
@@ -126,6 +133,29 @@ async def cached(client: Client, port: int, digest: GraphDigest) -> Figures:
         "cached_p99_ms": percentile(times, 99),
         "health_p50_ms": percentile(nothing, 50),
         "cached_over_health": p50 / percentile(nothing, 50),
+    }
+
+
+async def encrypted(client: Client, device: CpuDevice, core: int, digest: GraphDigest) -> Figures:
+    """A cached question in the clear and with TLS, in turns."""
+    question = [client.question(digest)]
+    with tempfile.TemporaryDirectory() as folder:
+        environment, tls = secrets.made(Path(folder))
+        with processes.serving(core, environment) as server:
+            other = Client(server.port, device, tls)
+            try:
+                await other.new_model(networks.residual_network(224))
+                times: dict[Client, list[float]] = {client: [], other: []}
+                for _ in range(TURNS):
+                    for one, found in times.items():
+                        found.extend(await durations_ms(TURN_CALLS, lambda one=one: one.ask(question)))  # type: ignore[misc]
+            finally:
+                await other.predictor.close()
+    plain, with_tls = (sorted(found) for found in times.values())
+    return {
+        "encrypted_p50_ms": percentile(with_tls, 50),
+        "encrypted_p99_ms": percentile(with_tls, 99),
+        "encrypted_over_plain": percentile(with_tls, 50) / percentile(plain, 50),
     }
 
 

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,12 @@ def _status_bytes(pid: int, field: str) -> int:
 
 
 @contextmanager
-def serving(core: int) -> Iterator[Serving]:
-    """`python -m stowplan_predictor` with its defaults, pinned to a core with all it starts; ended at the end."""
+def serving(core: int, more: Mapping[str, str] | None = None) -> Iterator[Serving]:
+    """`python -m stowplan_predictor` with its defaults but for `more` of the environment, pinned to a core with all it starts; ended at the end."""
     variables = {"STOWPLAN_PREDICTOR_GRPC_PORT": "0", "STOWPLAN_PREDICTOR_METRICS_PORT": "0", "STOWPLAN_PREDICTOR_SHUTDOWN_NOTICE_S": "0"}
     started = time.perf_counter()
     command = ["taskset", "-c", str(core), sys.executable, "-m", "stowplan_predictor"]
-    process = subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=os.environ | variables | dict(more or {}), stderr=subprocess.PIPE, text=True)
     try:
         port = 0
         for line in process.stderr or ():
