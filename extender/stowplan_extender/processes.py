@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 from stowplan_fleet import channels, heaps
@@ -18,6 +17,7 @@ from stowplan_fleet.clients import GrpcPredictor
 from stowplan_extender import credentials, listeners, serving
 from stowplan_extender.bindings import Binder
 from stowplan_extender.connections import ApiConnection
+from stowplan_extender.exchanges import Exchanges
 from stowplan_extender.feeds import Feeds
 from stowplan_extender.judgements import Judge
 from stowplan_extender.leaderships import AlwaysLeading, Leadership, LeaseLeadership
@@ -26,7 +26,6 @@ from stowplan_extender.podcalls import HttpPodCalls
 from stowplan_extender.predictions import Predictions
 from stowplan_extender.probes import PredictorProbe
 from stowplan_extender.recorders import Recorder
-from stowplan_extender.serving import Farewell
 from stowplan_extender.settings import ExtenderSettings
 from stowplan_extender.upkeeps import Upkeep
 from stowplan_extender.verbs import Verbs
@@ -34,8 +33,6 @@ from stowplan_extender.views import ClusterView
 from stowplan_extender.wakeups import WakeUps
 
 _log = logging.getLogger(__name__)
-# Between two looks whether anybody is connected still; at both nobody must be, for one may be on its way from the socket's queue.
-_LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +102,22 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         best_k = settings.placement.best_k
         verbs = Verbs(view, judge, binder, feeds.check, best_k=best_k, metrics=metrics, filtered=wake_ups.filtered, recorder=recorder)
         serve = settings.serving
-        farewell = Farewell()
+        exchanges = Exchanges(serving.scheduler_handles(verbs, metrics), serve.body_bytes_max)
 
         async def drain() -> None:
-            farewell.begin()
+            exchanges.farewell()
             await asyncio.sleep(serve.farewell_s)
-            listeners.deafen(scheduler.listener)
+            listeners.deafen(listener)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(serve.drain_s):
-                    await scheduler.emptied()
+                    await exchanges.emptied()
 
         async with (
             _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), when_synced()),
             _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
-            _site(serving.scheduler_app(verbs, metrics, serve.body_bytes_max, farewell), serve.host, serve.port, serve.drain_s) as scheduler,
+            _exchanging(exchanges, serve.host, serve.port, serve.drain_s) as listener,
         ):
-            yield Addresses(scheduler.url, health.url, drain)
+            yield Addresses(_url(listener), health, drain)
 
 
 @asynccontextmanager
@@ -147,31 +144,31 @@ async def _background(*works: Coroutine[None, None, None]) -> AsyncIterator[None
                 await task
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    url: str
-    listener: socket.socket
-    runner: web.AppRunner
-
-    async def emptied(self) -> None:
-        """Returns once nobody is connected any more."""
-        quiet = 0
-        while quiet < 2:
-            await asyncio.sleep(_LOOK_S)
-            server = self.runner.server
-            quiet = quiet + 1 if server is None or not server.connections else 0
+@asynccontextmanager
+async def _exchanging(exchanges: Exchanges, host: str, port: int, drain_s: float) -> AsyncIterator[socket.socket]:
+    listener = listeners.listen(host, port)
+    try:
+        await exchanges.start(listener)
+        yield listener
+    finally:
+        await exchanges.close(drain_s)
+        listener.close()
 
 
 @asynccontextmanager
-async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[_Site]:
+async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[str]:
     listener = listeners.listen(host, port)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s)
     try:
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        address = listener.getsockname()
-        yield _Site(f"http://{address[0]}:{address[1]}", listener, runner)
+        yield _url(listener)
     finally:
         # The server closes the socket when it stops; one that never started does not.
         await runner.cleanup()
         listener.close()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -5,8 +5,7 @@ The scheduler takes any status but 200 for a failure without a reason, so everyt
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -14,6 +13,7 @@ from stowplan_fleet.errors import FleetError
 
 from stowplan_extender import wire
 from stowplan_extender.errors import ExtenderError, NotYet, PodRefused, RequestRefused
+from stowplan_extender.exchanges import Handle
 from stowplan_extender.feeds import Feeds
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.probes import PredictorProbe
@@ -23,28 +23,8 @@ from stowplan_extender.wire import ExtenderBindingResult, ExtenderFilterResult
 
 _log = logging.getLogger(__name__)
 
-_JSON: Final = "application/json"
 
-
-class Farewell:
-    """Whether clients are told to go: from then on each answer is the last one on its connection."""
-
-    def __init__(self) -> None:
-        self._begun = False
-
-    def begin(self) -> None:
-        """From now on."""
-        self._begun = True
-
-    async def say(self, request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG002 - a signal's signature
-        """Marks an answer as the last one, where it is."""
-        if self._begun:
-            # aiohttp has written its own headers by now: without this one the client would use the connection again while it is being closed.
-            response.headers["Connection"] = "close"
-            response.force_close()
-
-
-def scheduler_app(verbs: Verbs, metrics: Metrics, body_bytes_max: int, farewell: Farewell | None = None) -> web.Application:
+def scheduler_handles(verbs: Verbs, metrics: Metrics) -> Mapping[str, Handle]:
     """What kube-scheduler talks to: POST /filter, /prioritize, /bind."""
 
     async def filter_(body: bytes) -> bytes:
@@ -57,18 +37,12 @@ def scheduler_app(verbs: Verbs, metrics: Metrics, body_bytes_max: int, farewell:
         await verbs.bind(wire.read_binding_args(body))
         return wire.write(ExtenderBindingResult())
 
-    app = web.Application(client_max_size=body_bytes_max)
-    if farewell is not None:
-        app.on_response_prepare.append(farewell.say)
-    app.add_routes(
-        [
-            web.post("/filter", _handler("filter", filter_, lambda error: wire.write(ExtenderFilterResult(error=error)), metrics)),
-            # There is no field for an error: without scores the scheduler goes by its own.
-            web.post("/prioritize", _handler("prioritize", prioritize, lambda _: wire.write([]), metrics)),
-            web.post("/bind", _handler("bind", bind, lambda error: wire.write(ExtenderBindingResult(error=error)), metrics)),
-        ]
-    )
-    return app
+    return {
+        "/filter": _handle("filter", filter_, lambda error: wire.write(ExtenderFilterResult(error=error)), metrics),
+        # There is no field for an error: without scores the scheduler goes by its own.
+        "/prioritize": _handle("prioritize", prioritize, lambda _: wire.write([]), metrics),
+        "/bind": _handle("bind", bind, lambda error: wire.write(ExtenderBindingResult(error=error)), metrics),
+    }
 
 
 def health_app(view: ClusterView, feeds: Feeds, probe: PredictorProbe, metrics: Metrics) -> web.Application:
@@ -98,30 +72,28 @@ def health_app(view: ClusterView, feeds: Feeds, probe: PredictorProbe, metrics: 
     return app
 
 
-def _handler(
-    verb: str, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes], metrics: Metrics
-) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handle(verb: str, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes], metrics: Metrics) -> Handle:
     # Told as zero from the start: a counter that first appears with its first bug has risen by nothing (the alert asks for what it rose by).
     metrics.request_seconds.labels(verb, "bug")
 
-    async def handle(request: web.Request) -> web.Response:
+    async def handle(request: bytes | None) -> bytes:
         started = time.perf_counter()
         outcome, body = await _attempt(verb, request, answer, failed, metrics)
         metrics.request_seconds.labels(verb, outcome).observe(time.perf_counter() - started)
         if verb == "bind":
             metrics.bindings.labels(outcome).inc()
-        return web.Response(body=body, content_type=_JSON)
+        return body
 
     return handle
 
 
 async def _attempt(
-    verb: str, request: web.Request, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes], metrics: Metrics
+    verb: str, request: bytes | None, answer: Callable[[bytes], Awaitable[bytes]], failed: Callable[[str], bytes], metrics: Metrics
 ) -> tuple[str, bytes]:
     try:
-        return "ok", await answer(await request.read())
-    except web.HTTPRequestEntityTooLarge as error:
-        return "refused", failed(f"the request is too large: {error.text}; raise serving.body_bytes_max")
+        if request is None:
+            raise RequestRefused("the request is too large; raise serving.body_bytes_max")
+        return "ok", await answer(request)
     except (ExtenderError, FleetError) as error:
         outcome = "refused" if isinstance(error, (PodRefused, RequestRefused)) else "retry" if isinstance(error, NotYet) else "error"
         metrics.refusals.labels(verb, type(error).__name__).inc()
