@@ -145,7 +145,7 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
             [
                 "*" if rung["sliceClass"] == document["sliceClass"] else "",
                 rung["sliceClass"],
-                rung["reason"],
+                f"{rung['skipped']}: {rung['reason']}" if rung["skipped"] else rung["reason"],
                 str(rung["replicas"]),
                 _shown(rung["predictedMilliseconds"]),
             ]

@@ -11,7 +11,8 @@ from support.command_lines import Desk, Run
 
 
 def status(slice_class: str, reason: str = "RungChosen") -> dict[str, Any]:
-    ladder = [{"sliceClass": "slow/cpu:1", "replicas": 1, "predictedMilliseconds": 44.0, "basis": "measured", "meetsSLO": False, "reason": "too slow"},
+    ladder = [{"sliceClass": "slow/cpu:1", "replicas": 1, "predictedMilliseconds": 44.0, "basis": "measured", "meetsSLO": False, "reason": "too slow",
+               "skipped": "MissesObjective"},
               {"sliceClass": slice_class, "replicas": 1, "predictedMilliseconds": 20.0, "basis": "measured", "meetsSLO": True, "reason": "within"}]  # fmt: skip
     condition = {"type": "Scheduled", "status": "False", "reason": reason, "message": "one replica waits", "lastTransitionTime": "2026-11-22T00:00:00Z"}
     return {"sliceClass": slice_class, "replicas": 2, "ladder": ladder, "conditions": [condition]}
@@ -58,6 +59,8 @@ def test_explain_names_parts_ladder_and_every_node(plugin: Run, desk: Desk, clus
     assert not more["three"]["accepted"]
     table = plugin("explain", "net", "-n", "vision", "--cluster", cluster, "--bundle", desk.bundle).stdout
     assert "Scheduled is False (RungChosen): one replica waits" in table
+    assert "MissesObjective: too slow" in table
+    assert [rung["skipped"] for rung in outcome.json["ladder"]] == ["MissesObjective", None]
     assert "One more server:" in table
 
 
