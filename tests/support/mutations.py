@@ -1,5 +1,6 @@
 """Mutations of inputs that were sound: bytes flipped, cut, doubled; in JSON, values put where others belong. Seeded: a run can be had again."""
 
+import copy
 import json
 import random
 from typing import Any, Final
@@ -24,9 +25,17 @@ def mutated(data: bytes, rng: random.Random, largest: int = 1 << 20) -> bytes:
         if isinstance(plain, dict | list):
             for _ in range(rng.choice((1, 1, 1, 2, 4))):
                 _alter(plain, rng)
-            depth = rng.choice((3, 50, 900, 3_000, 9_000))
-            opening, closing = rng.choice((("[", "]"), ('{"a":', "}")))
-            return json.dumps(plain).replace(f'"{_DEEP}"', opening * depth + "1" + closing * depth).encode()[:largest]
+            text = json.dumps(plain)
+            if _DEEP in text:
+                depth = rng.choice((3, 50, 50, 50, 900, 900, 3_000, 9_000))
+                opening, closing = rng.choice((("[", "]"), ('{"a":', "}")))
+                text = text.replace(f'"{_DEEP}"', opening * depth + "1" + closing * depth)
+            return text.encode()[:largest]
+    return disturbed(data, rng, largest)
+
+
+def disturbed(data: bytes, rng: random.Random, largest: int = 1 << 20) -> bytes:
+    """Bytes of the input flipped, cut, doubled or replaced."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
         _disturb(changed, rng)
@@ -45,11 +54,16 @@ def _alter(plain: Any, rng: random.Random) -> None:
         case 0:
             del parent[key]
         case 1 if isinstance(parent, dict):
-            parent[rng.choice(("", "x", "metadata", "spec", str(key) + "s"))] = parent[key]
+            parent[rng.choice(("", "x", "metadata", "spec", str(key) + "s"))] = copy.deepcopy(parent[key])
         case 2:
-            parent[key] = _DEEP if rng.random() < 0.1 else rng.choice(_ODD)
+            parent[key] = _DEEP if rng.random() < 0.005 else _odd(rng)
         case _:
-            parent[key] = rng.choice(_ODD)
+            parent[key] = _odd(rng)
+
+
+def _odd(rng: random.Random) -> Any:
+    """A copy: the next mutation may change it."""
+    return copy.deepcopy(rng.choice(_ODD))
 
 
 def _some_key(plain: Any, rng: random.Random) -> Any:

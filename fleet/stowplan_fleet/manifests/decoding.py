@@ -1,5 +1,6 @@
 """From bytes or plain dictionaries to structs, with errors that name the object and the path inside it."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -43,10 +44,10 @@ def from_json(data: bytes | msgspec.Raw, kind: type[T], where: str = "") -> T:
         decoded: T = decoder.decode(data)
     except msgspec.ValidationError as error:
         # Go writes null for an absent time, list or map. Read again without nulls, which costs too much to do for every object.
-        try:
-            return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ManifestRefused(f"{where or kind.__name__ + _name_in(data)}: {error}") from error
+        if b"null" in bytes(data):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
+        raise ManifestRefused(f"{where or kind.__name__ + _name_in(data)}: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestRefused(f"{where or kind.__name__ + _name_in(data)}: {error}") from error
     return decoded

@@ -9,7 +9,7 @@ from stowplan_fleet.answers import UnknownReason
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.services import GraphDigest
 
-from stowplan_predictor.errors import CannotJudge, GraphTooLarge
+from stowplan_predictor.errors import CannotJudge, GraphTooLarge, ModelUnreadable
 from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
@@ -48,7 +48,11 @@ def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAU
     Raises:
         GraphRefused: the file is broken, or holds what nobody can judge.
     """
-    graph = loading.load_graph(onnx_model, input_shapes, limits=limits)
+    try:
+        graph = loading.load_graph(onnx_model, input_shapes, limits=limits)
+    except TypeError as error:
+        # So ONNX's bindings refuse what does not fit into their integers, an opset of 2^40 for instance.
+        raise ModelUnreadable(f"model file: a number in it is larger than ONNX can hold ({str(error).partition('(')[0]}); export it again") from error
     work = cuts.works(graph)
     summary = GraphSummary(
         graph_digest=graph.digest,

@@ -4,6 +4,7 @@ A tenant's file meets ONNX and protocol buffers here, where a hard limit of memo
 where it takes too long.
 """
 
+import logging
 import os
 import resource
 import signal
@@ -23,6 +24,8 @@ from stowplan_predictor.graphs.limits import Limits
 from stowplan_predictor.pipelines.analyses import analysed
 from stowplan_predictor.pipelines.cuts import Cuts
 from stowplan_predictor.serving import frames
+
+logger = logging.getLogger(__name__)
 
 # Memory that the allocator may keep after a large file; beyond it the process ends, and a fresh one takes its place.
 _KEPT_BYTES: Final = 192 << 20
@@ -89,6 +92,11 @@ def _answer(request: Request, model: bytearray, rules: Rules, cuts: Cuts) -> tup
         return Reply(refused="GraphTooLarge", message=f"model: reading it takes more than {rules.memory_bytes} bytes of memory; it is not analysed"), b""
     except RecursionError:
         return Reply(refused="GraphTooLarge", message="model: it nests too deep; it is not analysed"), b""
+    except Exception as error:
+        # A fault of ours, and of this file's only: whoever sent it is told so, and the next file is read.
+        logger.exception("a model file could not be read, and nobody expected why")
+        message = f"model: reading it failed unexpectedly ({type(error).__name__}); this is a fault of Stowplan: report it with the file"
+        return Reply(refused="ModelUnreadable", message=message), b""
     return Reply(), found
 
 
