@@ -19,8 +19,10 @@ from stowplan_fleet.errors import FleetError
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.objects import ListEnvelope, WatchEnvelope
 from stowplan_predictor.errors import PredictorError
+from stowplan_predictor.fusion.serving import FusionSource
+from stowplan_predictor.fusion.tables import FusionTable
 from stowplan_predictor.pipelines.analyses import analysed
-from stowplan_predictor.pipelines.cuts import Cuts
+from stowplan_predictor.pipelines.cuts import RULES, Cuts
 from stowplan_predictor.serving import frames
 from stowplan_predictor.serving.settings import Analysis
 from support.fuzz_services import services_target
@@ -110,7 +112,7 @@ def objects_target() -> Iterator[Target]:
 @contextmanager
 def models_target() -> Iterator[Target]:
     """Bytes that a tenant calls a model: read, cut into kernels and packed up, as the process that reads files does it."""
-    cuts = Cuts()
+    cuts = Cuts((*RULES, FusionSource(FusionTable.operators())))
 
     def target(data: bytes) -> None:
         with contextlib.suppress(PredictorError):
