@@ -58,7 +58,7 @@ async def _account(
     """Its servers' standings, and for each node whether one more server would be let there."""
     from stowplan_extender.decision import placings
     from stowplan_extender.decision.occupancies import Newcomer, PodUid, Requests, Tenancy
-    from stowplan_fleet.manifests import inferenceservices
+    from stowplan_fleet.manifests.services import input_shapes_of, service_of
     from stowplan_fleet.slices import parse_slice_class
 
     from stowplan_cli import modelfiles, stages
@@ -68,14 +68,14 @@ async def _account(
     residents, missing = stages.residents_of(found, indexed)
     notes += missing
     cluster = await stages.furnished(found, residents, predictor, notes)
-    name = inferenceservices.service_of(manifest).name
+    name = service_of(manifest).name
     states = [cluster.states[key] for key in sorted(cluster.states)]
     own = [item for item in await standings(cluster, states) if item.service.name == name]
     if not manifest.status.slice_class:
         return own, {}
     model = modelfiles.model_of(manifest, indexed, found.configmaps, None)
-    summary = await predictor.analyze(model, inferenceservices.input_shapes_of(manifest))
-    service = replace(inferenceservices.service_of(manifest), graph_digest=summary.graph_digest)
+    summary = await predictor.analyze(model, input_shapes_of(manifest))
+    service = replace(service_of(manifest), graph_digest=summary.graph_digest)
     mine = [record for record in found.records if record.service == name]
     slice_class = parse_slice_class(manifest.status.slice_class)
     requests = mine[0].requests if mine else Requests(cpu_millicores=slice_class.slice.cpu_millicores)

@@ -11,11 +11,12 @@ from stowplan_extender.lodgings import PodRecord
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.errors import ValueRefused
-from stowplan_fleet.manifests import decoding, inferenceservices, pods
+from stowplan_fleet.manifests import decoding, pods
 from stowplan_fleet.manifests.configmaps import ConfigMapManifest
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.manifests.services import service_of
 from stowplan_fleet.services import ServiceName
 from stowplan_fleet.slices import DeviceName
 
@@ -73,7 +74,7 @@ def read_services(path: Path) -> list[InferenceServiceManifest]:
         if not _is_ours(item):
             continue
         manifest = service_manifest(item)
-        name = inferenceservices.service_of(manifest).name
+        name = service_of(manifest).name
         if name in found:
             raise Refused(f"{path}: InferenceService {name} stands there twice; remove one")
         found[name] = manifest
@@ -108,7 +109,7 @@ def _add(snapshot: Snapshot, item: dict[str, Any]) -> None:
     elif _is_ours(item):
         try:
             manifest = service_manifest(item)
-            snapshot.services[inferenceservices.service_of(manifest).name] = manifest
+            snapshot.services[service_of(manifest).name] = manifest
         except (ValueRefused, Refused) as error:
             snapshot.problems.append(str(error))
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from stowplan_extender.decision.occupancies import NodeState
 from stowplan_fleet.devices import merged_gpus
 from stowplan_fleet.errors import GraphRefused
-from stowplan_fleet.manifests import decoding, inferenceservices, nodes
+from stowplan_fleet.manifests import decoding, nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.manifests.services import input_shapes_of, service_of
 from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.predictors import Predictor
 from stowplan_fleet.services import Service, ServiceName
@@ -103,7 +104,7 @@ async def furnished(snapshot: Snapshot, residents: Sequence[tuple[InferenceServi
     known: dict[ServiceName, Service] = {}
     for manifest, model in residents:
         # A graph that only the cluster's predictor knows is as good as none here: the resident cannot be judged, and the verdict names it.
-        resident = replace(inferenceservices.service_of(manifest), graph_digest=None)
+        resident = replace(service_of(manifest), graph_digest=None)
         try:
             known[resident.name] = resident if model is None else await _analysed(predictor, manifest, model)
         except GraphRefused as error:
@@ -113,9 +114,9 @@ async def furnished(snapshot: Snapshot, residents: Sequence[tuple[InferenceServi
 
 
 async def _analysed(predictor: Predictor, manifest: InferenceServiceManifest, model: bytes) -> Service:
-    service = inferenceservices.service_of(manifest)
+    service = service_of(manifest)
     try:
-        summary = await predictor.analyze(model, inferenceservices.input_shapes_of(manifest))
+        summary = await predictor.analyze(model, input_shapes_of(manifest))
     except GraphRefused as error:
         raise GraphRefused(f"InferenceService {service.name}: {error}") from error
     return replace(service, graph_digest=summary.graph_digest)

@@ -7,13 +7,14 @@ from dataclasses import replace
 import msgspec
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.errors import ManifestRefused, ValueRefused
-from stowplan_fleet.manifests import decoding, inferenceservices, nodes, pods
+from stowplan_fleet.manifests import decoding, nodes, pods
 from stowplan_fleet.manifests.configmaps import ConfigMapManifest
 from stowplan_fleet.manifests.decoding import Manifest
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.objects import ObjectHead
 from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.manifests.services import service_of
 from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import ServiceName
 from stowplan_fleet.slices import DeviceName
@@ -150,7 +151,7 @@ class ServiceStore(_Base):
     def put(self, item: msgspec.Raw) -> Hashable:
         """A service appeared or changed; one that says what it must not is as good as gone, and its pods are unknown tenants."""
         try:
-            service = inferenceservices.service_of(decoding.from_json(item, InferenceServiceManifest))
+            service = service_of(decoding.from_json(item, InferenceServiceManifest))
         except ManifestRefused as error:
             head = _head(item)
             self._refused(head, error)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from controlplane_clusters import Cluster
 from controlplane_errors import CommandFailed
-from stowplan_fleet.manifests import inferenceservices
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from stowplan_fleet.manifests.services import service_of
 from support import api_definitions
 from support.controlplane import apply, own_namespace
 
@@ -96,7 +96,7 @@ def test_defaults_are_filled_in_and_the_template_is_kept(apiserver: Cluster, nam
         "placement": {"onUnknown": "Reject", "minimumBasis": "unvalidated", "sharing": "Allow", "sliceClasses": []},
         "observe": {},
     }
-    read = [inferenceservices.service_of(from_plain(item | {"metadata": stored["metadata"]}, InferenceServiceManifest)) for item in (minimal(), stored)]
+    read = [service_of(from_plain(item | {"metadata": stored["metadata"]}, InferenceServiceManifest)) for item in (minimal(), stored)]
     assert read[0] == read[1]
     assert apiserver.get("stow/full", "-n", namespace)["spec"] == FULL["spec"]
 

@@ -10,9 +10,11 @@ from stowplan_extender.decision.signatures import signature_of
 from stowplan_extender.lodgings import record_of
 from stowplan_extender.views import ClusterView
 from stowplan_fleet import keys
-from stowplan_fleet.manifests import decoding, inferenceservices, nodes
+from stowplan_fleet.manifests import decoding, nodes
+from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.manifests.services import service_of
 from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import ServiceName
 from support.harbours import lodger, node_json, pod_json, service, service_json
@@ -33,8 +35,8 @@ def put_pod(view: ClusterView, name: str, of: str | None, node_name: str = "") -
 
 
 def put_service(view: ClusterView, name: str, slo_ms: int) -> None:
-    manifest = decoding.from_plain(service_json(name, slo_ms), inferenceservices.InferenceServiceManifest)
-    view.put_service(inferenceservices.service_of(manifest))
+    manifest = decoding.from_plain(service_json(name, slo_ms), InferenceServiceManifest)
+    view.put_service(service_of(manifest))
 
 
 _nodes = st.sampled_from(["a", "b", "c"])
@@ -185,7 +187,7 @@ def test_the_load_rests_on_replicas_that_are_bound() -> None:
     """A service that is to have four replicas carries its whole load on the one that is bound; a second one, elsewhere, halves it."""
     view = a_view()
     plain = service_json("ant") | {"status": {"replicas": 4}}
-    view.put_service(inferenceservices.service_of(decoding.from_plain(plain, inferenceservices.InferenceServiceManifest)))
+    view.put_service(service_of(decoding.from_plain(plain, InferenceServiceManifest)))
 
     def sharers() -> list[int]:
         view.settle()

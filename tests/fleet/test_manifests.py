@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from stowplan_fleet import keys
 from stowplan_fleet.answers import Basis
 from stowplan_fleet.errors import ManifestRefused, ValueRefused
-from stowplan_fleet.manifests import configmaps, decoding, inferenceservices, nodes, pods
+from stowplan_fleet.manifests import configmaps, decoding, nodes, pods
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.objects import ListEnvelope, WatchEnvelope
 from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.manifests.services import service_of
 from stowplan_fleet.services import OnUnknown, Service, Sharing
 from stowplan_fleet.slices import parse_slice_class
 
@@ -27,7 +28,7 @@ def document(**spec: Any) -> dict[str, Any]:
 
 def service(value: dict[str, Any]) -> Service:
     """The service that a document means."""
-    return inferenceservices.service_of(decoding.from_plain(value, InferenceServiceManifest))
+    return service_of(decoding.from_plain(value, InferenceServiceManifest))
 
 
 def test_defaults_are_those_of_the_resource_definition() -> None:

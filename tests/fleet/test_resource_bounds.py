@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from stowplan_fleet.manifests import inferenceservices as ours
+from stowplan_fleet.manifests import inferenceservices as written
+from stowplan_fleet.manifests import services as ours
 
 CRD = Path(__file__).resolve().parents[2] / "charts/stowplan/files/inferenceservices.yaml"
 
@@ -55,10 +56,10 @@ def test_bases_have_the_same_words(spec: dict[str, Any]) -> None:
 
 def test_defaults_are_the_same(spec: dict[str, Any]) -> None:
     """A field left out means the same to the API server and to a desk without one."""
-    assert spec["slo"]["properties"]["percentile"]["default"] == ours.SloSpec(latency_milliseconds=1).percentile
-    assert spec["load"]["properties"]["payloadInstances"]["default"] == ours.LoadSpec(requests_per_second=1).payload_instances
+    assert spec["slo"]["properties"]["percentile"]["default"] == written.SloSpec(latency_milliseconds=1).percentile
+    assert spec["load"]["properties"]["payloadInstances"]["default"] == written.LoadSpec(requests_per_second=1).payload_instances
     for field in ("concurrency", "maxBatch"):
         assert spec["server"]["properties"][field]["default"] == 1
-    assert spec["placement"]["properties"]["onUnknown"]["default"] == ours.PlacementSpec().on_unknown
-    assert spec["placement"]["properties"]["sharing"]["default"] == ours.PlacementSpec().sharing
-    assert spec["placement"]["properties"]["minimumBasis"]["default"] == ours.PlacementSpec().minimum_basis
+    assert spec["placement"]["properties"]["onUnknown"]["default"] == written.PlacementSpec().on_unknown
+    assert spec["placement"]["properties"]["sharing"]["default"] == written.PlacementSpec().sharing
+    assert spec["placement"]["properties"]["minimumBasis"]["default"] == written.PlacementSpec().minimum_basis

@@ -22,10 +22,11 @@ from stowplan_extender.views import ClusterView
 from stowplan_extender.wakeups import WakeUps
 from stowplan_extender.wire import ExtenderArgs, ExtenderBindingArgs
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
-from stowplan_fleet.manifests import decoding, inferenceservices, nodes
+from stowplan_fleet.manifests import decoding, nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
+from stowplan_fleet.manifests.services import service_of
 from support import harbours
 from support.toy_predictors import ToyPredictor
 from support.virtual_clocks import HandClock
@@ -123,7 +124,7 @@ class Quay:
     def service(self, name: str, slo_ms: int = 50, rps: int = 1, *, analysed: bool = True) -> None:
         """A service appears."""
         manifest = decoding.from_plain(harbours.service_json(name, slo_ms, rps, analysed=analysed), InferenceServiceManifest)
-        self.view.put_service(inferenceservices.service_of(manifest))
+        self.view.put_service(service_of(manifest))
 
     def pod(self, name: str, of: str | None, *, cpu: str = "1", seen: bool = True) -> PodManifest:
         """A pending pod appears, and the watch shows it."""

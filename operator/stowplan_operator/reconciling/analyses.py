@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from stowplan_fleet.errors import GraphRefused
-from stowplan_fleet.manifests import inferenceservices
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from stowplan_fleet.manifests.services import input_shapes_of
 from stowplan_fleet.predictors import GraphSummary, Predictor
 from stowplan_fleet.reasons import ConditionReason
 
@@ -116,14 +116,14 @@ class Analyses:
 
     async def _analyzed(self, manifest: InferenceServiceManifest, content: bytes) -> GraphSummary:
         try:
-            return await self._predictor.analyze(content, inferenceservices.input_shapes_of(manifest))
+            return await self._predictor.analyze(content, input_shapes_of(manifest))
         except GraphRefused as error:
             raise ModelRejected(ConditionReason.MODEL_REFUSED, str(error)) from error
 
     @staticmethod
     def _key(manifest: InferenceServiceManifest, version: str | None) -> _Key:
         spec = manifest.spec.model
-        shapes: Mapping[str, tuple[int, ...]] = inferenceservices.input_shapes_of(manifest)
+        shapes: Mapping[str, tuple[int, ...]] = input_shapes_of(manifest)
         return _Key(spec.uri, version, spec.digest, tuple(sorted(shapes.items())))
 
     def forget(self, uid: str) -> None:

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from stowplan_fleet import logs, slices
 from stowplan_fleet.errors import MessageRefused, PredictorUnavailable, ValueRefused
-from stowplan_fleet.manifests import inferenceservices
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
+from stowplan_fleet.manifests.services import service_of
 from stowplan_fleet.predictors import Predictors
 from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.services import Service, ServiceName
@@ -118,7 +118,7 @@ class Reconciler:
         now, after = self._now(), copy.deepcopy(dict(self._writer.status_of(body)))
         try:
             manifest = from_plain(body, InferenceServiceManifest, f"InferenceService {body['metadata']['name']}")
-            service = inferenceservices.service_of(manifest)
+            service = service_of(manifest)
             checks.check(manifest.spec.template)
         except ValueRefused as error:
             refused = Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.SPEC_REFUSED, str(error))
