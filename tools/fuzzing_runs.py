@@ -95,6 +95,6 @@ def _at(samples: Sequence[Sequence[float]], share: float) -> float:
 
 
 def _finding(text: str) -> str:
-    """The last of what the process told, without libFuzzer's progress."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "INFO:", "MS:", "WARNING:"))]
-    return "\n".join(lines)[-3000:] or "the process ended without a word"
+    """The last of what the process told, without libFuzzer's progress and without most of a deep trace."""
+    lines = [line for line in text.splitlines() if line.strip(" ^") and not line.startswith(("#", "INFO:", "MS:", "WARNING:"))]
+    return "\n".join(lines[-16:])[-1500:] or "the process ended without a word"

@@ -19,19 +19,27 @@ def mutated(data: bytes, rng: random.Random, largest: int = 1 << 20) -> bytes:
     """A mutation of the input, of its values where it is JSON and the dice say so."""
     if rng.random() < 0.6:
         try:
-            plain = json.loads(data)
+            text = _altered(data, rng)
         except (ValueError, RecursionError):
-            plain = None  # what is not JSON any more, or too deep for this reader, is disturbed byte by byte
-        if isinstance(plain, dict | list):
-            for _ in range(rng.choice((1, 1, 1, 2, 4))):
-                _alter(plain, rng)
-            text = json.dumps(plain)
-            if _DEEP in text:
-                depth = rng.choice((3, 50, 50, 50, 900, 900, 3_000, 9_000))
-                opening, closing = rng.choice((("[", "]"), ('{"a":', "}")))
-                text = text.replace(f'"{_DEEP}"', opening * depth + "1" + closing * depth)
+            text = ""  # what is not JSON any more, or too deep for this reader, is disturbed byte by byte
+        if text:
             return text.encode()[:largest]
     return disturbed(data, rng, largest)
+
+
+def _altered(data: bytes, rng: random.Random) -> str:
+    """Other values in the same text; empty where it holds one value only."""
+    plain = json.loads(data)
+    if not isinstance(plain, dict | list):
+        return ""
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        _alter(plain, rng)
+    text = json.dumps(plain)
+    if _DEEP in text:
+        depth = rng.choice((3, 50, 50, 50, 900, 900, 3_000, 9_000))
+        opening, closing = rng.choice((("[", "]"), ('{"a":', "}")))
+        text = text.replace(f'"{_DEEP}"', opening * depth + "1" + closing * depth)
+    return text
 
 
 def disturbed(data: bytes, rng: random.Random, largest: int = 1 << 20) -> bytes:
