@@ -8,7 +8,7 @@ import sys
 from stowplan_fleet import heaps, programs
 
 from stowplan_predictor.errors import BundleError
-from stowplan_predictor.serving import servers
+from stowplan_predictor.serving import processes
 from stowplan_predictor.serving.settings import ENV_PREFIX, PredictorSettings
 
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def serve(settings: PredictorSettings) -> int:
         heaps.share_arenas()
-        if asyncio.run(servers.run(settings)):
+        if asyncio.run(processes.run(settings)):
             # A thread inside ONNX cannot be stopped, and the interpreter would wait for it: its grace is over.
             logging.shutdown()
             os._exit(0)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import grpc.aio
@@ -153,6 +154,18 @@ async def test_a_client_of_another_authority_is_refused(ours: SecretVolume, thei
     theirs.put(trustme.CA().issue_cert("operator.test"), ca)
     async with running(ours.server()) as server:
         assert f"does not accept our certificate {theirs.certificate}" in await refused(server, theirs.client(NAME))
+
+
+async def test_of_a_large_authority_only_those_named_are_answered(ours: SecretVolume, theirs: SecretVolume, ca: trustme.CA) -> None:
+    """A certificate is good and holds another name: refused with both, and counted; health is told to everybody whose certificate is good."""
+    naming = replace(ours.server(), client_names=("extender.test", "operator.test"))
+    async with running(naming) as server:
+        async with client(server, theirs.client(NAME)) as predictor:
+            assert await ask(predictor)
+        theirs.put(ca.issue_cert("*.test", "build-robot.test"), ca)
+        said = await refused(server, theirs.client(NAME))
+        assert "PERMISSION_DENIED: your certificate holds *.test, build-robot.test; answered are extender.test, operator.test" in said
+        assert measured(server, "stowplan_predictor_rpc_seconds_count", method="Predict", code="PERMISSION_DENIED") == 1
 
 
 async def test_a_server_of_another_authority_is_not_believed(ours: SecretVolume, theirs: SecretVolume, ca: trustme.CA) -> None:

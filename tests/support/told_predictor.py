@@ -7,7 +7,7 @@ import time
 from stowplan_fleet import logs, settings
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.questions import Question
-from stowplan_predictor.serving import servers
+from stowplan_predictor.serving import processes
 from stowplan_predictor.serving.settings import ENV_PREFIX, PredictorSettings
 from support.answering import ToldPipeline, answer_of, told
 
@@ -20,7 +20,7 @@ def main(seconds: float) -> int:
         return answer_of(5.0)
 
     logs.configure()
-    return asyncio.run(servers.run(settings.load(PredictorSettings, None, ENV_PREFIX), lambda: told(ToldPipeline(judge=slow))))
+    return asyncio.run(processes.run(settings.load(PredictorSettings, None, ENV_PREFIX), lambda: told(ToldPipeline(judge=slow))))
 
 
 if __name__ == "__main__":

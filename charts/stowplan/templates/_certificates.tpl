@@ -36,6 +36,17 @@
 {{- list (printf "%s.%s.svc" $name .root.Release.Namespace) (printf "%s.%s" $name .root.Release.Namespace) $name | toJson }}
 {{- end }}
 
+{{/* Who is answered: those whose certificates are made here. What Secrets of the user hold is not known; the predictor's ca.crt decides alone there. */}}
+{{- define "stowplan.tls.clientNames" -}}
+{{- if ne (include "stowplan.tls.source" .) "existing" }}
+{{- $names := list }}
+{{- range list "operator" "scheduler" }}
+{{- $names = append $names (include "stowplan.tls.names" (dict "root" $ "component" .) | fromJsonArray | first) }}
+{{- end }}
+{{- join "," $names }}
+{{- end }}
+{{- end }}
+
 {{- define "stowplan.tls.volume" -}}
 {{- if ne (include "stowplan.tls.source" .root) "off" }}
 - {name: tls, secret: {secretName: {{ include "stowplan.tls.secret" . }}, defaultMode: 0440}}

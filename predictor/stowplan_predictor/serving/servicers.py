@@ -20,6 +20,7 @@ from stowplan_fleet.questions import Question
 from stowplan_fleet.slices import DeviceName
 
 from stowplan_predictor.errors import BundleNotFound
+from stowplan_predictor.serving.admissions import Admissions
 from stowplan_predictor.serving.measures import Measures
 from stowplan_predictor.serving.pools import BoundedPool, PoolFull
 from stowplan_predictor.serving.served import Served
@@ -78,10 +79,11 @@ class PredictorServicer:
     Requests come and responses go as bytes: they are read and written where the work is done, not in the event loop that all calls share.
     """
 
-    def __init__(self, pools: Pools, measures: Measures, max_questions: int, retry_after_ms: int) -> None:
+    def __init__(self, pools: Pools, measures: Measures, max_questions: int, retry_after_ms: int, admissions: Admissions) -> None:
         self._pools = pools
         self._measures = measures
         self._max_questions = max_questions
+        self._admissions = admissions
         self._busy = ((clients.RETRY_KEY, clients.RETRY_BUSY), (clients.PUSHBACK_KEY, str(retry_after_ms)))
         self._served: Mapping[str, Served] = {}
 
@@ -165,6 +167,7 @@ class PredictorServicer:
         code = grpc.StatusCode.CANCELLED  # what it is when the caller goes away and this coroutine with it
         self._measures.rpcs_in_progress.labels(method).inc()
         try:
+            self._admissions.check(context)
             response = call.instantly(call.request) if call.instantly is not None else None
             if response is None:
                 response = await call.pool.run(lambda: call.work(call.request), context.time_remaining(), len(call.request))

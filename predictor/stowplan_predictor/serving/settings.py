@@ -43,12 +43,17 @@ class Tls:
     """PEM file of its private key."""
     client_ca_file: str = ""
     """PEM file of the authorities that sign the certificates of clients; nobody else is answered. Empty: everybody is."""
+    client_names: tuple[str, ...] = ()
+    """Names, one of which the certificate of a client must hold (subject alternative names); for authorities that sign for others too. None: any certificate
+    of those authorities will do."""
 
     def __post_init__(self) -> None:
         if bool(self.certificate_file) != bool(self.key_file):
             raise ValueError("tls.certificate_file and tls.key_file belong together: set both, or neither")
         if self.client_ca_file and not self.certificate_file:
             raise ValueError("tls.client_ca_file needs tls.certificate_file and tls.key_file: without TLS no client shows a certificate")
+        if self.client_names and not self.client_ca_file:
+            raise ValueError("tls.client_names needs tls.client_ca_file: names in certificates that anybody can make say nothing")
 
     @property
     def enabled(self) -> bool:

@@ -4,6 +4,7 @@ import grpc
 from stowplan_fleet.errors import GraphRefused, MessageRefused
 
 from stowplan_predictor.errors import BundleNotFound, GraphTooLarge, PredictorError
+from stowplan_predictor.serving.admissions import NotAdmitted
 from stowplan_predictor.serving.pools import DeadlinePassed, PoolFull
 
 
@@ -18,6 +19,7 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
         (GraphTooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
         (GraphRefused, grpc.StatusCode.INVALID_ARGUMENT),
         (MessageRefused, grpc.StatusCode.INVALID_ARGUMENT),
+        (NotAdmitted, grpc.StatusCode.PERMISSION_DENIED),
         (PoolFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
         (DeadlinePassed, grpc.StatusCode.DEADLINE_EXCEEDED),
         (StillLoading, grpc.StatusCode.UNAVAILABLE),
