@@ -51,7 +51,7 @@ class ScriptedWorker:
                 "compile_s": 3.0, "output_sum": 1.0, "output_abs_sum": self._sum, "multiprocessors": limited,
             }  # fmt: skip
             if arguments.get("kernels", True):
-                node = {"name": "relu", "target": "aten.relu.default", "inputs": ["arg0"], "shape": [1, 2], "dtype": "f32"}
+                node = {"name": "relu", "target": "aten.relu.default", "inputs": ["arg0"], "shape": [1, 2], "dtype": "f32", "arguments": "arg0"}
                 kernel = {"graph": 0, "position": 0, "name": "triton_poi_fused_relu_0", "source": "compiler", "operators": ["aten.relu.default"],
                           "nodes": ["relu"], "shapes": "", "durations_us": [4.0, 5.0, 6.0], "launches": ["triton_poi_fused_relu_0"]}  # fmt: skip
                 unknown = {**kernel, "position": 1, "durations_us": [], "launches": []}

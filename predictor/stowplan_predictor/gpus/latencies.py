@@ -68,8 +68,7 @@ def run(network: Network, where: Place, estimate: Estimate, table: GpuTable) -> 
         CannotJudge: nothing in the network takes time, or the sum is no number of milliseconds.
     """
     law = table.networks
-    busy_ms = estimate.part_ms - estimate.launch_ms
-    part_ms, busy_ms, once_ms = _weighed(network, estimate, busy_ms, law)
+    part_ms, busy_ms, once_ms = _weighed(network, estimate, _busy_ms(estimate, where, law), law)
     total = float(part_ms.sum()) + once_ms
     if not (np.isfinite(total) and total > 0):
         raise CannotJudge(UnknownReason.PREDICTION_NOT_FINITE, f"the sum over {len(part_ms)} kernels is {total} ms")
@@ -93,6 +92,15 @@ def run(network: Network, where: Place, estimate: Estimate, table: GpuTable) -> 
     reached = where.whole.bandwidth_bytes_per_second * estimate.known.figures.stream
     traffic = float(network.tasks.column("bytes").sum()) / (total / 1e3) / reached
     return GpuRun(where, isolated, min(1.0, computing), min(1.0, traffic))
+
+
+def _busy_ms(estimate: Estimate, where: Place, law: NetworkLaw | None) -> Matrix:
+    """Without launching, on the slice: by physics, or as far from the whole GPU's as measured shares are."""
+    busy = estimate.part_ms - estimate.launch_ms
+    if law is None or where.share.slice.kind is not SliceKind.MPS:
+        return busy
+    whole = np.maximum(estimate.whole_ms - estimate.launch_ms, 1e-12)
+    return np.asarray(whole * np.maximum(busy / whole, 1.0) ** law.part_power)
 
 
 def _weighed(network: Network, estimate: Estimate, busy_ms: Matrix, law: NetworkLaw | None) -> tuple[Matrix, Matrix, float]:

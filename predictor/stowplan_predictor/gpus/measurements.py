@@ -40,9 +40,11 @@ class NetworkLaw:
     """Of log(measured / predicted) on families of networks that were held out, on the whole GPU."""
     part: LogInterval | None
     """The same on MPS shares; None where too few were measured."""
+    part_power: float = 1.0
+    """How much slower kernels are on an MPS share, as a power of what physics says: below one where shares cost less than that."""
 
     def __post_init__(self) -> None:
-        values = (*self.weights.values(), self.once_ms)
+        values = (*self.weights.values(), self.once_ms, self.part_power)
         if set(self.weights) != set(TERMS) or not all(np.isfinite(value) and value >= 0 for value in values) or not any(self.weights.values()):
             raise ValueError(f"weights of networks must be finite, not negative, not all zero, and name {', '.join(TERMS)}")
 

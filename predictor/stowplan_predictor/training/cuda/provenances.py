@@ -37,6 +37,8 @@ class Node:
     """Of its output; empty for scalars and for tuples, whose parts are nodes of their own."""
     dtype: str
     """As fx abbreviates it: `f32`, `i64`; empty for tuples."""
+    arguments: str = ""
+    """As they are printed: names of nodes, and what is no tensor (strides, padding, groups, scalars)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +123,16 @@ def parse_graph(text: str) -> dict[str, Node]:
             continue
         words = re.findall(r"[A-Za-z_]\w*", found_node["arguments"])
         inputs = tuple(dict.fromkeys(word for word in words if word in nodes))
-        nodes[found_node["name"]] = _node(found_node["name"], found_node["target"].removeprefix("torch.ops."), inputs, found_node.groupdict().get("type") or "")
+        nodes[found_node["name"]] = _node(
+            found_node["name"], found_node["target"].removeprefix("torch.ops."), inputs, found_node.groupdict().get("type") or "", found_node["arguments"]
+        )
     return nodes
 
 
-def _node(name: str, target: str, inputs: tuple[str, ...], described: str) -> Node:
+def _node(name: str, target: str, inputs: tuple[str, ...], described: str, arguments: str = "") -> Node:
     tensor = _TENSOR.match(described)
     if tensor is None:
-        return Node(name, target, inputs, (), "")
+        return Node(name, target, inputs, (), "", arguments)
     sizes = [size.strip() for size in tensor["shape"].split(",") if size.strip()]
     # Symbolic sizes (`s0`) do not occur: everything is compiled for one shape.
-    return Node(name, target, inputs, tuple(int(size) for size in sizes if size.isdecimal()), tensor["dtype"])
+    return Node(name, target, inputs, tuple(int(size) for size in sizes if size.isdecimal()), tensor["dtype"], arguments)

@@ -103,6 +103,8 @@ class NodeRow:
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
+    arguments: str
+    """As the compiler prints them: names of nodes, and what is no tensor (strides, padding, groups, scalars)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,10 +107,12 @@ def read_dataset(folder: Path) -> GpuDataset:
         found = GpuDataset(folder, document["product"], list(document["machines"]), units, dict(document["skips"]))
         done = {key for key, outcome in units.items() if outcome.status == "done"}
         for name, row_type in TABLES.items():
-            names = {item.name for item in fields(row_type)}
-            for row in pq.read_table(folder / f"{name}.parquet").to_pylist():
+            table, names = pq.read_table(folder / f"{name}.parquet"), {item.name for item in fields(row_type)}
+            if set(table.column_names) != names:
+                raise DatasetRefused(f"{folder / name}.parquet: not a table of {name} of this version: {sorted(names ^ set(table.column_names))[:6]} differ")
+            for row in table.to_pylist():
                 if row["unit"] in done:
-                    found.rows[name].append(row_type(**{key: _frozen(value) for key, value in row.items() if key in names}))
+                    found.rows[name].append(row_type(**{key: _frozen(value) for key, value in row.items()}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise DatasetRefused(f"{path}: not a GPU data set of this version: {error!r}") from error
     return found

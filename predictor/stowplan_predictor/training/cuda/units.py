@@ -60,7 +60,7 @@ def network_row(unit: Unit, answer: Mapping[str, Any], network: str, kernels: in
 def _whole(unit: Unit, answer: Mapping[str, Any], network: str) -> dict[str, list[AnyRow]]:
     kernels = [_kernel_row(unit, network, item) for item in answer["kernels"]]
     nodes: list[AnyRow] = [
-        NodeRow(unit.key, network, number, node["name"], node["target"], tuple(node["inputs"]), tuple(node["shape"]), node["dtype"])
+        NodeRow(unit.key, network, number, node["name"], node["target"], tuple(node["inputs"]), tuple(node["shape"]), node["dtype"], node["arguments"])
         for number, graph in enumerate(answer["graphs"])
         for node in graph["nodes"]
     ]
