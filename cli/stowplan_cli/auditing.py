@@ -10,6 +10,7 @@ from stowplan_fleet import keys
 
 from stowplan_cli import audits, clusters, exits, optionsets, outputs, placing, progresses
 from stowplan_cli.audits import Finding, Invariant
+from stowplan_cli.plainobjects import annotations_of, bound_at, changed_at, full_name
 from stowplan_cli.views import View
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ async def predicted(items: Sequence[dict[str, Any]], predictor: "Predictor", mod
     notes = [*snapshot.problems, *missing]
     stage = await stages.furnished(snapshot, residents, predictor, notes)
     fared = await standings(stage, [stage.states[name] for name in sorted(stage.states)])
-    by_uid = {pod["metadata"].get("uid") or audits.full_name(pod): pod for pod in _of_kind(items, "Pod")}
-    named = {audits.full_name(item): item for item in _of_kind(items, keys.KIND)} | {item["metadata"]["name"]: item for item in _of_kind(items, "Node")}
+    by_uid = {pod["metadata"].get("uid") or full_name(pod): pod for pod in _of_kind(items, "Pod")}
+    named = {full_name(item): item for item in _of_kind(items, keys.KIND)} | {item["metadata"]["name"]: item for item in _of_kind(items, "Node")}
     findings = [finding for standing in fared if (finding := _judge(standing, by_uid, named, fared)) is not None]
     return findings, notes
 
@@ -84,13 +85,13 @@ def _judge(standing: "Standing", by_uid: dict[str, Any], named: dict[str, Any], 
     response = beside.response if beside is not None else None
     text = f"cannot sustain its load within {slo}" if response is None else f"is predicted at {response.upper_ms:.3g} ms against {slo}"
     here = [item for item in fared if item.node == standing.node]
-    newest = max(filter(None, (audits.bound_at(by_uid[str(item.pod)]) for item in here)), default=None)
+    newest = max(filter(None, (bound_at(by_uid[str(item.pod)]) for item in here)), default=None)
     involved = [named.get(str(standing.node)), *(named.get(str(item.service.name)) for item in here)]
-    changed = max(filter(None, (audits.changed_at(item) for item in involved if item is not None)), default=None)
-    other_bundle = beside is not None and audits.annotations_of(pod).get(keys.BUNDLE_ANNOTATION, beside.bundle) != beside.bundle
+    changed = max(filter(None, (changed_at(item) for item in involved if item is not None)), default=None)
+    other_bundle = beside is not None and annotations_of(pod).get(keys.BUNDLE_ANNOTATION, beside.bundle) != beside.bundle
     since = changed is not None and newest is not None and changed > newest
     why = "; bound by another bundle" if other_bundle else "; changed since it was bound" if since else ""
-    where = f"pod {audits.full_name(pod)} on node {standing.node}"
+    where = f"pod {full_name(pod)} on node {standing.node}"
     return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not (other_bundle or since))
 
 

@@ -1,20 +1,18 @@
 """Audits: do the promises hold in a cluster, as its API server shows it, whatever our components believe?
 
-Pure functions of plain objects. Quantities and requests are read here once more, on purpose: an audit must not trust what it audits. What each
-invariant says, and what it does not, stands in docs/invariants.md.
+Pure functions of plain objects. What each invariant says, and what it does not, stands in docs/invariants.md.
 """
 
-import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from stowplan_fleet import keys
 
-Raw = Mapping[str, Any]
+from stowplan_cli.plainobjects import Raw, annotations_of, bound_at, changed_since, full_name, is_ours, name_of, quantity, requests_of, service_name_of
 
 
 class Invariant(StrEnum):
@@ -54,11 +52,6 @@ WRITTEN: Final = (keys.BOUND_SLICE_ANNOTATION, keys.PREDICTED_MS_ANNOTATION, key
 _NO_JUDGEMENT: Final = "unknown"
 # What else a prediction may rest on, the surest first; a service that does not say takes the last too.
 _BASES: Final = ("measured", "extrapolated", "unvalidated")
-# Suffixes of Kubernetes quantities (apimachinery, pkg/api/resource).
-_SUFFIXES: Final = {
-    "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
-    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50, "Ei": 2.0**60,
-}  # fmt: skip
 
 
 def structural(nodes: Sequence[Raw], pods: Sequence[Raw], services: Sequence[Raw]) -> list[Finding]:
@@ -73,7 +66,7 @@ def _over_promised(nodes: Sequence[Raw], bound: Sequence[Raw]) -> Iterator[Findi
     for pod in bound:
         on_node[pod["spec"]["nodeName"]].append(pod)
     for node in nodes:
-        here = on_node[_name(node)]
+        here = on_node[name_of(node)]
         if not any(map(is_ours, here)):
             continue
         taken: dict[str, float] = defaultdict(float)
@@ -86,11 +79,11 @@ def _over_promised(nodes: Sequence[Raw], bound: Sequence[Raw]) -> Iterator[Findi
             if resource != keys.MARKER_RESOURCE and amount > there * (1 + 1e-12) + 1e-9:
                 said = f"promised {amount:g} {resource} and has {there:g}: {', '.join(sorted(map(full_name, here)))}"
                 newest = max(filter(None, map(bound_at, filter(is_ours, here))), default=None)
-                yield Finding(Invariant.NO_SLICE_OVER_PROMISED, f"node {_name(node)}", said, broken=not _since(node, newest))
+                yield Finding(Invariant.NO_SLICE_OVER_PROMISED, f"node {name_of(node)}", said, broken=not changed_since(node, newest))
 
 
 def _badly_bound(nodes: Sequence[Raw], bound: Sequence[Raw], services: Sequence[Raw]) -> Iterator[Finding]:
-    by_node = {_name(node): node for node in nodes}
+    by_node = {name_of(node): node for node in nodes}
     by_name = {full_name(service): service for service in services}
     for pod in filter(is_ours, bound):
         where, notes = f"pod {full_name(pod)}", annotations_of(pod)
@@ -106,8 +99,8 @@ def _badly_bound(nodes: Sequence[Raw], bound: Sequence[Raw], services: Sequence[
         device, _, kind = got.partition("/")
         there = (node["metadata"].get("labels") or {}).get(keys.DEVICE_LABEL) if node is not None else None
         if node is not None and kind.startswith("cpu:") and there != device:
-            said = f"has slice {got} on node {_name(node)}, whose device is {there or 'not named'}"
-            yield Finding(Invariant.BOUND_AS_DECIDED, where, said, broken=not _since(node, bound_at(pod)))
+            said = f"has slice {got} on node {name_of(node)}, whose device is {there or 'not named'}"
+            yield Finding(Invariant.BOUND_AS_DECIDED, where, said, broken=not changed_since(node, bound_at(pod)))
         if notes[keys.BASIS_ANNOTATION] != _NO_JUDGEMENT:
             service = by_name.get(service_name_of(pod))
             yield from _over_objective(pod, service)
@@ -123,7 +116,7 @@ def _over_objective(pod: Raw, service: Raw | None) -> Iterator[Finding]:
     slo = float(service["spec"]["slo"]["latencyMilliseconds"]) if service is not None else math.inf
     if not 0 < predicted <= slo:
         said = f"was bound with a prediction of {text[:32]} ms against an objective of {slo:g} ms"
-        since = service is not None and math.isfinite(predicted) and _since(service, bound_at(pod))
+        since = service is not None and math.isfinite(predicted) and changed_since(service, bound_at(pod))
         yield Finding(Invariant.NEWCOMER_WITHIN_OBJECTIVE, f"pod {full_name(pod)}", said, broken=not since)
 
 
@@ -133,7 +126,7 @@ def _on_weak_basis(pod: Raw, service: Raw | None) -> Iterator[Finding]:
     taken = _BASES[: _BASES.index(wanted) + 1] if wanted in _BASES else _BASES
     if service is not None and basis not in taken:
         said = f"was bound on a prediction that is {basis[:32]}, and its service wants {wanted} or better"
-        yield Finding(Invariant.BOUND_AS_DECIDED, f"pod {full_name(pod)}", said, broken=not _since(service, bound_at(pod)))
+        yield Finding(Invariant.BOUND_AS_DECIDED, f"pod {full_name(pod)}", said, broken=not changed_since(service, bound_at(pod)))
 
 
 def _written_on_strangers(pods: Sequence[Raw]) -> Iterator[Finding]:
@@ -155,90 +148,3 @@ def _unsound_conditions(services: Sequence[Raw]) -> Iterator[Finding]:
             known = condition.get("observedGeneration", 0) <= service["metadata"]["generation"]
             if not known or condition["status"] not in ("True", "False", "Unknown") or not condition.get("reason"):
                 yield Finding(Invariant.CONDITIONS_SOUND, where, f"has the condition {dict(condition)}")
-
-
-def is_ours(pod: Raw) -> bool:
-    """True where a container asks for the marker resource and our scheduler shall place it."""
-    marked = any(keys.MARKER_RESOURCE in _amounts(container.get("resources")) for container in pod["spec"]["containers"])
-    return marked and pod["spec"].get("schedulerName") == keys.SCHEDULER_NAME
-
-
-def requests_of(pod: Raw) -> dict[str, float]:
-    """What the scheduler sets aside for a pod: its containers and sidecars together, or the init container that takes more; and its overhead."""
-    spec = pod["spec"]
-    sidecars: dict[str, float] = defaultdict(float)
-    most: dict[str, float] = defaultdict(float)
-    for container in spec.get("initContainers") or []:
-        asked = _amounts(container.get("resources"))
-        for resource, amount in asked.items():
-            most[resource] = max(most[resource], sidecars[resource] + amount)
-        if container.get("restartPolicy") == "Always":
-            for resource, amount in asked.items():
-                sidecars[resource] += amount
-    running = sidecars
-    for container in spec["containers"]:
-        for resource, amount in _amounts(container.get("resources")).items():
-            running[resource] += amount
-    total = {resource: max(running[resource], most[resource]) for resource in {*running, *most}} | _amounts(spec.get("resources"))
-    for resource, text in (spec.get("overhead") or {}).items():
-        total[resource] = total.get(resource, 0.0) + quantity(text)
-    return total
-
-
-def _amounts(resources: Raw | None) -> dict[str, float]:
-    """Requests of a container; one that is absent equals the limit."""
-    found = resources or {}
-    return {resource: quantity(text) for resource, text in {**(found.get("limits") or {}), **(found.get("requests") or {})}.items()}
-
-
-def quantity(text: object) -> float:
-    """A Kubernetes quantity as a number; exponents too (`1e3`)."""
-    written = str(text)
-    try:
-        return float(written)
-    except ValueError:
-        suffix = written.lstrip("+-0123456789.")
-        return float(written.removesuffix(suffix)) * _SUFFIXES[suffix]
-
-
-def bound_at(pod: Raw) -> dt.datetime | None:
-    """When a pod was bound: the API server writes the condition in the transaction that sets its node, to the second."""
-    for condition in (pod.get("status") or {}).get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] == "True":
-            return _time(condition.get("lastTransitionTime"))
-    return None
-
-
-def changed_at(item: Raw) -> dt.datetime | None:
-    """When anything but its status was last written, as far as the API server kept that."""
-    written = [_time(entry.get("time")) for entry in item["metadata"].get("managedFields") or [] if not entry.get("subresource")]
-    return max(filter(None, written), default=_time(item["metadata"].get("creationTimestamp")))
-
-
-def _since(item: Raw, moment: dt.datetime | None) -> bool:
-    """True where the object was changed after that moment."""
-    changed = changed_at(item)
-    return changed is not None and moment is not None and changed > moment
-
-
-def _time(text: object) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(str(text)) if text else None
-
-
-def annotations_of(item: Raw) -> Mapping[str, str]:
-    """The annotations; none where there are none."""
-    return item["metadata"].get("annotations") or {}
-
-
-def service_name_of(pod: Raw) -> str:
-    """`namespace/name` of the service that a pod of ours serves."""
-    return f"{pod['metadata']['namespace']}/{(pod['metadata'].get('labels') or {}).get(keys.SERVICE_LABEL, '')}"
-
-
-def full_name(item: Raw) -> str:
-    """`namespace/name`."""
-    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
-
-
-def _name(item: Raw) -> str:
-    return str(item["metadata"]["name"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stowplan_cli import audits
+from stowplan_cli import audits, plainobjects
 from stowplan_cli.audits import Invariant
 from stowplan_fleet import keys
 from support import cluster_objects as objects
@@ -123,8 +123,8 @@ def test_requests_are_those_the_scheduler_sets_aside() -> None:
     sidecar = {"restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}}
     starting = {"resources": {"requests": {"cpu": "2"}}}
     spec = {"initContainers": [sidecar, starting], "containers": [{"resources": {"limits": {"cpu": "500m", "memory": "1e3"}}}], "overhead": {"cpu": "50m"}}
-    assert audits.requests_of({"spec": spec}) == pytest.approx({"cpu": 2.15, "memory": 1000.0})
-    assert audits.requests_of({"spec": spec | {"resources": {"requests": {"cpu": "1"}}}})["cpu"] == pytest.approx(1.05)
+    assert plainobjects.requests_of({"spec": spec}) == pytest.approx({"cpu": 2.15, "memory": 1000.0})
+    assert plainobjects.requests_of({"spec": spec | {"resources": {"requests": {"cpu": "1"}}}})["cpu"] == pytest.approx(1.05)
 
 
 @pytest.fixture
