@@ -39,6 +39,7 @@ class Metrics:
         self.leading = gauge("leading", "Whether the scheduler's Lease names our pod; 1 where there is no leader election.")
         self.overdue_promises = counter("overdue_promises", "Promises that no watch confirmed in time, by what the API server said of the pod.", ["found"])
         self.devices_contested = gauge("devices_contested", "Devices that several ConfigMaps describe differently; the first one by name counts.")
+        self.clock_jumps = counter("clock_jumps", "Jumps of the wall clock by more than five seconds.")
         self.stranded_pods = counter(
             "stranded_pods", "Servers of ours whose node was removed, or is no longer of the device they were placed on, by what happened.", ["cause"]
         )

@@ -16,6 +16,7 @@ from stowplan_fleet.clients import GrpcPredictor
 
 from stowplan_extender import credentials, listeners, serving
 from stowplan_extender.bindings import Binder
+from stowplan_extender.clocks import ClockWatch
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.exchanges import Exchanges
 from stowplan_extender.feeds import Feeds
@@ -113,7 +114,7 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
                     await exchanges.emptied()
 
         async with (
-            _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), when_synced()),
+            _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), ClockWatch(metrics.clock_jumps).run(), when_synced()),
             _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
             _exchanging(exchanges, serve.host, serve.port, serve.drain_s) as listener,
         ):
