@@ -1,10 +1,9 @@
-"""What is fuzzed: requests of the scheduler, objects of the API server, services, model files. Each target takes bytes and must end in order, whatever
-they are.
+"""What is fuzzed: requests of the scheduler and its connections, objects of the API server, services, model files. Each target takes bytes and must end in
+order, whatever they are.
 
 In order means: an answer, or an error of our own tree. Anything else is a finding, as are a hang and memory that grows.
 """
 
-import asyncio
 import contextlib
 import json
 import random
@@ -25,45 +24,22 @@ from stowplan_predictor.pipelines.analyses import analysed
 from stowplan_predictor.pipelines.cuts import RULES, Cuts
 from stowplan_predictor.serving import frames
 from stowplan_predictor.serving.settings import Analysis
+from support.fuzz_exchanges import exchanges_target
+from support.fuzz_scenes import ExtenderScene
 from support.fuzz_services import services_target
 from support.model_mutations import mutated_model
 from support.mutations import mutated
-from support.quays import Quay
 
 Target = Callable[[bytes], None]
 Opened = AbstractContextManager[Target]
-# A quay that has seen so many inputs is let go, so that what grows is ours and not what inputs asked us to keep.
-_RENEW_AFTER: Final = 5_000
 # As the process that reads files has them by default.
 LIMITS: Final = Analysis().limits
-
-
-class _Scene:
-    """An extender with a small cluster, renewed now and then; everything runs on one loop."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._left = 0
-        self.quay = Quay()
-
-    def next(self) -> Quay:
-        """The extender for the next input."""
-        if self._left == 0:
-            self._left = _RENEW_AFTER
-            self.quay = Quay(ant=10.0, bee=8.0)
-            self.quay.service("ant")
-            self.quay.service("bee", slo_ms=500)
-            for name in ("one", "two"):
-                self.quay.node(name)
-            self.quay.pod("p", "ant")
-        self._left -= 1
-        return self.quay
 
 
 @contextmanager
 def requests_target() -> Iterator[Target]:
     """Bytes that come in at /filter, /prioritize and /bind."""
-    scene = _Scene()
+    scene = ExtenderScene()
 
     def target(data: bytes) -> None:
         quay = scene.next()
@@ -85,7 +61,7 @@ def requests_target() -> Iterator[Target]:
 @contextmanager
 def objects_target() -> Iterator[Target]:
     """Bytes that come over a watch or in a list as a node, a pod, a service and a ConfigMap; a filter is asked afterwards, and answers."""
-    scene = _Scene()
+    scene = ExtenderScene()
 
     def target(data: bytes) -> None:
         quay = scene.next()
@@ -123,6 +99,7 @@ def models_target() -> Iterator[Target]:
 
 TARGETS: Final[Mapping[str, Callable[[], Opened]]] = {
     "requests": requests_target,
+    "exchanges": exchanges_target,
     "objects": objects_target,
     "services": services_target,
     "models": models_target,
