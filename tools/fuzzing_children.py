@@ -1,5 +1,6 @@
 """`python tools/fuzzing_children.py REPORT WANTED`: the process that fuzzes one target. Started by `fuzzing_runs`; WANTED is its `Wanted` as JSON."""
 
+import hashlib
 import json
 import logging
 import os
@@ -36,11 +37,12 @@ _INSTRUMENTED: Final = {
 class _Watched:
     """A target whose inputs are counted and timed, and whose memory is watched."""
 
-    def __init__(self, target: str, report: Path) -> None:
+    def __init__(self, target: str, report: Path, findings: Path) -> None:
         from support.fuzz_targets import TARGETS  # noqa: PLC0415 -- heavy, and to be instrumented
 
         self._opened = TARGETS[target]()
         self._run = self._opened.__enter__()  # until the process ends
+        self._findings = findings
         self._report, self._started_s, self._told_s = report, time.monotonic(), 0.0
         self._samples: list[tuple[int, float]] = []
         self._slowest_s = 0.0
@@ -49,7 +51,13 @@ class _Watched:
     def __call__(self, data: bytes) -> None:
         self.inputs += 1
         before_s = time.thread_time()
-        self._run(data)
+        try:
+            self._run(data)
+        except Exception as error:
+            kept = self._findings / f"{type(error).__name__}-{hashlib.sha256(data).hexdigest()[:16]}"
+            kept.write_bytes(data)
+            print(f"input: {kept}", file=sys.stderr)
+            raise
         self._slowest_s = max(self._slowest_s, time.thread_time() - before_s)
         if time.monotonic() - self._told_s > _REPORT_EVERY_S:
             self.tell()
@@ -78,7 +86,7 @@ def _guided(report: Path, wanted: dict[str, Any]) -> int:
 
     target, folder = wanted["target"], Path(wanted["corpus"]) / wanted["target"]
     with atheris.instrument_imports(include=_INSTRUMENTED[target]):
-        watched = _Watched(target, report)
+        watched = _Watched(target, report, folder / "findings")
         _allow_depth(target)
         from support.fuzz_seeds import seeds  # noqa: PLC0415
         from support.fuzz_targets import MUTATORS  # noqa: PLC0415
@@ -105,7 +113,8 @@ def _mutated(report: Path, wanted: dict[str, Any]) -> int:
     from support.fuzz_targets import MUTATORS  # noqa: PLC0415
 
     first, mutated = list(seeds()[wanted["target"]]), MUTATORS[wanted["target"]]
-    rng, watched, pool = random.Random(wanted["seed"]), _Watched(wanted["target"], report), list(first)
+    findings = Path(wanted["corpus"]) / wanted["target"] / "findings"
+    rng, watched, pool = random.Random(wanted["seed"]), _Watched(wanted["target"], report, findings), list(first)
     _allow_depth(wanted["target"])
     until_s = time.monotonic() + (wanted["seconds"] or float("inf"))
     signal.signal(signal.SIGALRM, _too_slow)
@@ -121,9 +130,7 @@ def _mutated(report: Path, wanted: dict[str, Any]) -> int:
                 del pool[len(first) : -_POOL_MAX]
         signal.alarm(0)
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is the finding
-        kept = Path(wanted["corpus"]) / wanted["target"] / "findings" / f"seed-{wanted['seed']}-{watched.inputs}"
-        kept.write_bytes(data)
-        print(f"{type(error).__name__}: {error}\ninput: {kept}", file=sys.stderr)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return _FINDING
     finally:
         watched.tell()

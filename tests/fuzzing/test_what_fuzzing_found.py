@@ -48,6 +48,17 @@ def test_an_opset_beyond_all_integers_is_refused(domain: str) -> None:
         reading_here()(proto.SerializeToString(), {})
 
 
+def test_a_domain_that_is_no_text_is_refused() -> None:
+    """Also among the opsets of a function, which are read where it is called."""
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("qqqq", 1)]
+    function = helper.make_function("local", "Twice", ["a"], ["b"], [helper.make_node("Exp", ["a"], ["b"])], imports)
+    proto = model([helper.make_node("Twice", ["x"], ["y"], domain="local")], {"x": (3,)}, functions=[function])
+    proto.opset_import.append(helper.make_opsetid("local", 1))
+
+    with pytest.raises(ModelUnreadable, match="no text"):
+        reading_here()(proto.SerializeToString().replace(b"qqqq", b"q\xefqq"), {})
+
+
 def test_a_fault_of_ours_ends_no_process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever reading a file raises becomes a refusal that says whose fault it is, with the trace in the log."""
 

@@ -53,6 +53,8 @@ def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAU
     except TypeError as error:
         # So ONNX's bindings refuse what does not fit into their integers, an opset of 2^40 for instance.
         raise ModelUnreadable(f"model file: a number in it is larger than ONNX can hold ({str(error).partition('(')[0]}); export it again") from error
+    except UnicodeDecodeError as error:
+        raise ModelUnreadable(f"model file: a name in it is no text ({error.reason}); export it again") from error
     work = cuts.works(graph)
     summary = GraphSummary(
         graph_digest=graph.digest,
