@@ -99,6 +99,7 @@ def _document(
         "sliceClass": status.slice_class or None,
         "sloMilliseconds": manifest.spec.slo.latency_milliseconds,
         "percentile": manifest.spec.slo.percentile,
+        "minimumBasis": manifest.spec.placement.minimum_basis,
         "conditions": [{"type": item.type, "status": item.status, "reason": item.reason, "message": item.message} for item in status.conditions],
         "ladder": [
             {
@@ -132,10 +133,8 @@ def _shown(value: float | None) -> str:
 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
-    console.print(
-        f"{document['service']}: p{document['percentile']} within {document['sloMilliseconds']} ms; slice {document['sliceClass'] or 'not chosen yet'}",
-        markup=False,
-    )
+    objective = f"p{document['percentile']} within {document['sloMilliseconds']} ms, by predictions that are {document['minimumBasis']} or surer"
+    console.print(f"{document['service']}: {objective}; slice {document['sliceClass'] or 'not chosen yet'}", markup=False)
     for condition in document["conditions"]:
         if condition["status"] != "True":
             console.print(f"  {condition['type']} is {condition['status']} ({condition['reason']}): {condition['message']}", markup=False)
@@ -146,12 +145,13 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
                 "*" if rung["sliceClass"] == document["sliceClass"] else "",
                 rung["sliceClass"],
                 f"{rung['skipped']}: {rung['reason']}" if rung["skipped"] else rung["reason"],
+                rung["basis"],
                 str(rung["replicas"]),
                 _shown(rung["predictedMilliseconds"]),
             ]
             for rung in document["ladder"]
         ]
-        outputs.print_rows(console, ["", "SLICE CLASS", "WHY", "REPLICAS", "PREDICTED MS"], rows, left=3)
+        outputs.print_rows(console, ["", "SLICE CLASS", "WHY", "BASIS", "REPLICAS", "PREDICTED MS"], rows, left=4)
     if document["servers"]:
         console.print("\nServers (medians: alone, beside its neighbours, with queueing; then the upper end that is held against the objective):", markup=False)
         rows = [

@@ -113,5 +113,5 @@ def test_kubectl_explain_tells_it(apiserver: Cluster, schema: Schema) -> None:
     assert "Share of the requests for which it shall hold, in percent." in said
     assert "<integer>" in said
     whole = apiserver.kubectl("explain", "inferenceservices.spec", "--recursive")
-    assert {"latencyMilliseconds", "requestsPerSecond", "sliceClasses", "onUnknown"} <= set(whole.split())
+    assert {"latencyMilliseconds", "requestsPerSecond", "sliceClasses", "onUnknown", "minimumBasis"} <= set(whole.split())
     assert "<no description>" not in apiserver.kubectl("explain", "stow.spec.placement")

@@ -59,6 +59,7 @@ def test_explain_names_parts_ladder_and_every_node(plugin: Run, desk: Desk, clus
     assert not more["three"]["accepted"]
     table = plugin("explain", "net", "-n", "vision", "--cluster", cluster, "--bundle", desk.bundle).stdout
     assert "Scheduled is False (RungChosen): one replica waits" in table
+    assert "p95 within 60 ms, by predictions that are unvalidated or surer; slice quick/cpu:1" in " ".join(table.split())
     assert "MissesObjective: too slow" in table
     assert [rung["skipped"] for rung in outcome.json["ladder"]] == ["MissesObjective", None]
     assert "One more server:" in table
