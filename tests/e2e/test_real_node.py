@@ -119,6 +119,23 @@ def test_the_chart_runs_as_it_comes(real: RealNode) -> None:
     assert re.search(r"Phase:\s+Succeeded", said)
 
 
+def test_the_predictor_answers_only_who_shows_a_certificate(real: RealNode) -> None:
+    """From the predictor's own pod: a call in the clear, and one with TLS that shows nothing, get no answer; `helm test` above, with the operator's, does."""
+    name = f"stowplan-predictor.{SYSTEM}.svc"
+    program = (
+        "import grpc, pathlib\n"
+        "ca = pathlib.Path('/etc/stowplan/tls/ca.crt').read_bytes()\n"
+        "opened = [grpc.insecure_channel('127.0.0.1:50051'), grpc.secure_channel('127.0.0.1:50051', grpc.ssl_channel_credentials(ca), "
+        f"(('grpc.ssl_target_name_override', '{name}'),))]\n"
+        "for channel in opened:\n"
+        "    try:\n"
+        "        channel.unary_unary('/stowplan.predictor.v1.PredictorService/DescribeBundle')(b'', timeout=10)\n"
+        "    except grpc.RpcError as error: print(error.code().name)\n"
+    )
+    said = real.cluster.kubectl("exec", "-n", SYSTEM, "deployment/stowplan-predictor", "--", "python", "-c", program)
+    assert said.split() == ["UNAVAILABLE", "UNAVAILABLE"]
+
+
 def test_a_request_is_answered_by_onnx_runtime(server: str) -> None:
     """A picture goes in, a thousand class scores come out, and the server's own histograms count it."""
     shape = [1, 3, 224, 224]

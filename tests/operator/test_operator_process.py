@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+import trustme
 import yaml
 from controlplane_clusters import Cluster, free_ports
 from stowplan_fleet import descriptors, keys
@@ -17,6 +19,7 @@ from stowplan_fleet.slices import DeviceName
 from support import api_definitions, lawful_predictors
 from support.components import answers
 from support.controlplane import apply, condition_of, events_of, own_namespace, wait_until
+from support.secret_volumes import SecretVolume
 
 pytestmark = pytest.mark.controlplane
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +37,20 @@ def operator_objects(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def health_port(apiserver: Cluster) -> Iterator[int]:
-    """An operator that runs, beside one node of a made-up device."""
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[SecretVolume, grpc.ServerCredentials]:
+    """The operator's Secret, and a predictor that answers those of its authority only."""
+    ca = trustme.CA()
+    volume = SecretVolume(tmp_path_factory.mktemp("operator") / "secret")
+    volume.put(ca.issue_cert("operator.test"), ca)
+    server = ca.issue_cert("127.0.0.1")
+    pair = (server.private_key_pem.bytes(), server.cert_chain_pems[0].bytes())
+    return volume, grpc.ssl_server_credentials([pair], ca.cert_pem.bytes(), require_client_auth=True)
+
+
+@pytest.fixture(scope="module")
+def health_port(apiserver: Cluster, tls: tuple[SecretVolume, grpc.ServerCredentials]) -> Iterator[int]:
+    """An operator that runs, beside one node of a made-up device; what it asks the predictor is encrypted."""
+    volume, credentials = tls
     device = CpuDevice(DeviceName(DEVICE), "made up", ("avx2",), 4, 1 << 15, 1 << 20, 1 << 25, (CoreThroughput(1, 1e11, 1e10),), {}, fabricated=True)
     api_definitions.serve(apiserver)
     described = {"name": "devices", "namespace": SYSTEM, "labels": {keys.DESCRIPTORS_LABEL: "true"}}
@@ -53,10 +68,13 @@ def health_port(apiserver: Cluster) -> Iterator[int]:
         "STOWPLAN_OPERATOR_API_KUBECONFIG": str(apiserver.write_kubeconfig(USER, token)),
         "STOWPLAN_OPERATOR_API_DESCRIPTORS_NAMESPACE": SYSTEM,
         "STOWPLAN_OPERATOR_PREDICTOR_TARGETS": f"127.0.0.1:{predictor}",
+        "STOWPLAN_OPERATOR_PREDICTOR_TLS_CA_FILE": volume.authorities,
+        "STOWPLAN_OPERATOR_PREDICTOR_TLS_CERTIFICATE_FILE": volume.certificate,
+        "STOWPLAN_OPERATOR_PREDICTOR_TLS_KEY_FILE": volume.key,
         "STOWPLAN_OPERATOR_SERVING_HEALTH_PORT": str(health),
         "STOWPLAN_OPERATOR_SERVING_METRICS_PORT": str(metrics),
     }
-    with lawful_predictors.serve(predictor):
+    with lawful_predictors.serve(predictor, credentials):
         apiserver.start("operator-under-test", [sys.executable, "-m", "stowplan_operator"], environment)
         try:
             apiserver.await_ready("operator-under-test", lambda: answers(f"http://127.0.0.1:{health}/readyz"), 60)
@@ -114,7 +132,7 @@ def test_a_service_gets_its_workload_and_nothing_sticks_to_it(apiserver: Cluster
         apply(apiserver, service("good", "late", load={"requestsPerSecond": 2}), namespace=namespace)
         wait_until(lambda: apiserver.get("stow/good", "-n", namespace)["status"]["observedGeneration"] == 2, 10, "the change is not seen")
         assert apiserver.get("deployment/good", "-n", namespace)["metadata"]["generation"] == 1
-        apiserver.kubectl("delete", "stow/good", "-n", namespace, "--timeout=5s")
+        apiserver.kubectl("delete", "stow/good", "-n", namespace, "--timeout=60s")
 
 
 def test_hostile_nesting_does_not_stop_the_watch(apiserver: Cluster, health_port: int) -> None:

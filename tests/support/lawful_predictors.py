@@ -67,11 +67,12 @@ class LawfulPredictor(predictor_pb2_grpc.PredictorServiceServicer):
 
 
 @contextmanager
-def serving(port: int, servicer: LawfulPredictor) -> Iterator[None]:
-    """Serves an instance on a loopback port."""
+def serving(port: int, servicer: LawfulPredictor, credentials: grpc.ServerCredentials | None = None) -> Iterator[None]:
+    """Serves an instance on a loopback port, with TLS where there are credentials."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     predictor_pb2_grpc.add_PredictorServiceServicer_to_server(servicer, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    _ = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     server.start()
     try:
         yield
@@ -80,10 +81,10 @@ def serving(port: int, servicer: LawfulPredictor) -> Iterator[None]:
 
 
 @contextmanager
-def serve(port: int) -> Iterator[LawfulPredictor]:
+def serve(port: int, credentials: grpc.ServerCredentials | None = None) -> Iterator[LawfulPredictor]:
     """Serves the law on a loopback port."""
     servicer = LawfulPredictor()
-    with serving(port, servicer):
+    with serving(port, servicer, credentials):
         yield servicer
 
 
