@@ -49,7 +49,7 @@ class ModelSettings:
     s3_buckets: tuple[str, ...] = ()
     """Buckets that `s3:` models may come from; credentials are the pod's own, as the cloud's libraries find them."""
     gs_buckets: tuple[str, ...] = ()
-    """Buckets that `gs:` models may come from."""
+    """Buckets that `gs:` models may come from. Redirects of the store itself are followed, here and for `s3:`; those of `https:` places are not."""
     s3_endpoint: str = ""
     """URL of an S3-compatible store; empty: Amazon's own."""
     fetch_timeout_s: float = 30.0

@@ -1,7 +1,8 @@
 """Remote models: files of web servers and buckets, within limits of size and time.
 
-What is fetched is a tenant's wish: redirects are not followed, a name that leads to this machine or to a link-local address (where clouds keep their metadata
-services) is refused after it was resolved, and whatever is larger than allowed is dropped while it arrives.
+What is fetched is a tenant's wish: whatever is larger than allowed is dropped while it arrives. Of web servers redirects are not followed, and a name that
+leads to this machine or to a link-local address (where clouds keep their metadata services) is refused after it was resolved. Of a bucket a tenant names no
+host: its store is the cloud's own or the administrator's, and the library asks it over TLS (but for an `http://` endpoint), also where that store redirects.
 """
 
 import asyncio
