@@ -1,11 +1,13 @@
 """A prediction on a basis too weak for its service counts as unknown: its own policy decides, for itself as a newcomer and for itself as a resident."""
 
 import asyncio
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stowplan_extender import bindings, recordings
 from stowplan_extender.decision import inquiries, placings, verdicts
 from stowplan_extender.decision.occupancies import Newcomer, NodeState
@@ -18,14 +20,16 @@ from stowplan_extender.settings import RecordingSettings
 from stowplan_fleet import keys
 from stowplan_fleet.answers import Answer, Basis
 from stowplan_fleet.questions import Question
-from stowplan_fleet.services import OnUnknown, ServiceName
+from stowplan_fleet.services import OnUnknown, Service, ServiceName
 from support.harbours import digest, lodger, newcomer, node, service
 from support.quays import Quay
 from support.toy_predictors import ToyPredictor
 
 TEXT = "cannot be judged (BasisTooWeak): the prediction is extrapolated, and spec.placement.minimumBasis is measured"
+MINIMA = [Basis.MEASURED, Basis.EXTRAPOLATED, Basis.UNVALIDATED]
 # Nobody measured the far one's kind of slice.
-TOY = ToyPredictor({digest("near"): 10.0, digest("far"): 10.0}, bases={digest("far"): Basis.EXTRAPOLATED})
+BASES = {digest("far"): Basis.EXTRAPOLATED, digest("formula"): Basis.UNVALIDATED}
+TOY = ToyPredictor(dict.fromkeys(map(digest, ("near", "far", "formula")), 10.0), bases=BASES)
 
 
 def judged(pod: Newcomer, state: NodeState, toy: ToyPredictor = TOY) -> Verdict:
@@ -33,14 +37,13 @@ def judged(pod: Newcomer, state: NodeState, toy: ToyPredictor = TOY) -> Verdict:
     return verdicts.verdict(pod, signature, {inquiry: toy.answer(inquiry.question) for inquiry in inquiries.questions_for(pod, signature)})
 
 
-@pytest.mark.parametrize("basis", [Basis.MEASURED, Basis.EXTRAPOLATED, Basis.UNVALIDATED])
-@pytest.mark.parametrize("minimum", [Basis.MEASURED, Basis.EXTRAPOLATED, Basis.UNVALIDATED])
+@pytest.mark.parametrize("basis", MINIMA)
+@pytest.mark.parametrize("minimum", MINIMA)
 def test_a_prediction_counts_on_its_basis_or_a_surer_one(basis: Basis, minimum: Basis) -> None:
     """Measured is surer than extrapolated, and that than unvalidated; who says nothing takes all three."""
     toy = ToyPredictor(TOY.work_ms, bases={digest("far"): basis})
-    sure = [Basis.MEASURED, Basis.EXTRAPOLATED, Basis.UNVALIDATED]
     verdict = judged(newcomer(service("far", minimum_basis=minimum)), node("n"), toy)
-    assert isinstance(verdict, Acceptance) == (sure.index(basis) <= sure.index(minimum))
+    assert isinstance(verdict, Acceptance) == (MINIMA.index(basis) <= MINIMA.index(minimum))
     assert isinstance(judged(newcomer(service("far")), node("n"), toy), Acceptance)
 
 
@@ -62,13 +65,35 @@ def test_who_allows_unknown_is_placed_without_a_number(slo_ms: float) -> None:
     assert keys.PREDICTED_MS_ANNOTATION not in written
 
 
+SERVICES = st.builds(
+    service,
+    st.sampled_from(["near", "far", "formula"]),
+    st.sampled_from([13.0, 30.0, 500.0]),
+    st.sampled_from([1.0, 40.0]),
+    on_unknown=st.sampled_from(list(OnUnknown)),
+    minimum_basis=st.sampled_from(MINIMA),
+)
+
+
+@given(SERVICES, st.lists(SERVICES, max_size=2))
+def test_who_wants_surer_predictions_gets_no_place_more(of: Service, residents: list[Service]) -> None:
+    """Where unknown is rejected, what is refused to who takes every prediction is refused to who wants more, and what is accepted is as sure as wanted."""
+    state = node("n", *(lodger(resident, str(number)) for number, resident in enumerate(residents)))
+    wanting = [replace(of, placement=replace(of.placement, on_unknown=OnUnknown.REJECT, minimum_basis=basis)) for basis in MINIMA]
+    found = [judged(newcomer(each), state) for each in wanting]
+    accepted = [isinstance(verdict, Acceptance) for verdict in found]
+    assert accepted == sorted(accepted)
+    for each, verdict in zip(wanting, found, strict=True):
+        assert not isinstance(verdict, Acceptance) or not verdict.basis.weaker_than(each.placement.minimum_basis)
+
+
 def test_a_node_where_it_can_be_judged_comes_first() -> None:
     """Who allows unknown still goes where a prediction that counts was made, though another node is fuller."""
 
     class NearWhereCrowded(ToyPredictor):
         def answer(self, question: Question, devices: object = None) -> Answer:
             del devices
-            return dataclasses.replace(super().answer(question), basis=Basis.EXTRAPOLATED if question.tenants else Basis.MEASURED)
+            return replace(super().answer(question), basis=Basis.EXTRAPOLATED if question.tenants else Basis.MEASURED)
 
     toy = NearWhereCrowded(TOY.work_ms)
     pod = newcomer(service("far", on_unknown=OnUnknown.ALLOW, minimum_basis=Basis.MEASURED))
@@ -114,7 +139,7 @@ def a_quay(folder: Path) -> Quay:
 def want(quay: Quay, minimum: Basis) -> None:
     found = quay.view.service(ServiceName("vision/far"))
     assert found is not None
-    quay.view.put_service(dataclasses.replace(found, placement=dataclasses.replace(found.placement, minimum_basis=minimum)))
+    quay.view.put_service(replace(found, placement=replace(found.placement, minimum_basis=minimum)))
 
 
 async def test_binding_decides_by_the_policy_of_that_moment(tmp_path: Path) -> None:
