@@ -11,7 +11,7 @@ import pytest
 from controlplane_binaries import Binaries
 from controlplane_clusters import Cluster
 from cryptography import x509
-from support.controlplane import apply
+from support.controlplane import apply, wait_until
 
 pytestmark = pytest.mark.controlplane
 CHARTS = Path(__file__).resolve().parents[2] / "charts"
@@ -40,7 +40,8 @@ def released(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathF
         previous = max(CHARTS.glob("released/stowplan-*.tgz"), key=lambda path: [int(part) for part in path.stem.split("-")[1].split(".")])
         installed = helm(cluster, "install", "stowplan", str(previous), "-n", SYSTEM, "--create-namespace")
         assert installed.returncode == 0, installed.stderr
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=20s", "crd/inferenceservices.stowplan.dev")
+        # Not with `kubectl wait`, which fails while the definition has no conditions yet.
+        wait_until(lambda: cluster.answers("/apis/stowplan.dev/v1alpha1"), 20, "the API is not served")
         apply(cluster, OLD)
         upgraded = helm(cluster, "upgrade", "stowplan", str(CHART), "-n", SYSTEM)
         assert upgraded.returncode == 0, upgraded.stderr
@@ -96,6 +97,7 @@ def test_an_upgrade_keeps_the_certificates(released: Cluster) -> None:
     deployed = released.kubectl("-n", SYSTEM, "get", "deployments", generations)
     assert set(before) == COMPONENTS | {AUTHORITY}
     assert upgrade(released) == before
+    assert "RENDERED WITHOUT A CLUSTER" not in helm(released, "get", "manifest", "stowplan", "-n", SYSTEM).stdout
     assert released.kubectl("-n", SYSTEM, "get", "deployments", generations) == deployed
 
 

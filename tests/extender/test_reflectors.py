@@ -48,7 +48,7 @@ class ListStore:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits for something to hold after some batch."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not holds():
                 await self.changed.wait()
 
@@ -60,7 +60,7 @@ async def mirror(server: FakeApiServer, settings: ApiSettings = QUICK) -> AsyncI
         reflector = Reflector("nodes", PATH, store, connection=connection, settings=settings, metrics=metrics, clock=time.monotonic)
         task = asyncio.create_task(reflector.run())
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await reflector.synced.wait()
             yield store, reflector, metrics
         finally:
