@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.nodes import NodeName
 
-from stowplan_extender.decision import inquiries, verdicts
+from stowplan_extender.decision import inquiries, placings, verdicts
 from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.decision.occupancies import Newcomer, Requests, Tenancy
 from stowplan_extender.decision.reasons import Refusal
@@ -32,19 +32,55 @@ _UNKNOWN_NODE: Final = Postponement("the node is not in the extender's view yet"
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """Verdicts by node."""
+    """Verdicts by node. Of five thousand nodes, so nothing is made of them before somebody asks."""
 
-    accepted: list[tuple[NodeName, Acceptance]] = field(default_factory=list)
-    """In the order asked."""
-    refused: dict[NodeName, Refusal] = field(default_factory=dict)
-    postponed: dict[NodeName, Postponement] = field(default_factory=dict)
+    names: Sequence[NodeName]
+    found: Sequence[Verdict]
+    """One a name; nodes of one signature share one object."""
+    counts: Mapping[int, int]
+    """How many nodes share each of those, by its `id`."""
+    kinds: Mapping[int, Verdict]
+    """Those, each once, by its `id`."""
     grounds: Grounds | None = None
     """What all of it rests on, where that is wanted."""
 
     @property
+    def fits(self) -> bool:
+        """Whether any node accepts."""
+        return any(isinstance(verdict, Acceptance) for verdict in self.kinds.values())
+
+    @property
+    def accepted(self) -> list[tuple[NodeName, Acceptance]]:
+        """In the order asked."""
+        return list(self._of(Acceptance))
+
+    @property
+    def refused(self) -> dict[NodeName, Refusal]:
+        """Why not, by node."""
+        return dict(self._of(Refusal))
+
+    @property
+    def postponed(self) -> dict[NodeName, Postponement]:
+        """Why not yet, by node."""
+        return dict(self._of(Postponement))
+
+    def best(self, count: int) -> list[NodeName]:
+        """The best so many nodes that accept (`placings.best`)."""
+        return placings.best(self.names, self.found, count)
+
+    def _of(self, kind: type[Verdict]) -> Iterator[tuple[NodeName, Any]]:
+        wanted = {place for place, verdict in self.kinds.items() if isinstance(verdict, kind)}
+        if not wanted:
+            return iter(())
+        return compress(zip(self.names, self.found, strict=True), map(wanted.__contains__, map(id, self.found)))
+
+    @property
     def cause(self) -> str:
         """The most frequent reason for the pod to wait; empty where only residents of some nodes lack something."""
-        texts = Counter(postponement.text for postponement in self.postponed.values() if not postponement.about_resident)
+        texts = Counter[str]()
+        for place, verdict in self.kinds.items():
+            if isinstance(verdict, Postponement) and not verdict.about_resident:
+                texts[verdict.text] += self.counts[place]
         return texts.most_common(1)[0][0] if texts else ""
 
 
@@ -147,18 +183,12 @@ class Judge:
 
 
 def _ruling(names: Sequence[NodeName], found: Sequence[Verdict]) -> Ruling:
-    """Verdicts sorted by their kind; of five thousand nodes, without a step of the interpreter for each."""
-    kinds = list(map(type, found))
-
-    def of(kind: type[Verdict]) -> Iterator[tuple[NodeName, Any]]:
-        return compress(zip(names, found, strict=True), map({kind}.__contains__, kinds)) if kind in present else iter(())
-
-    present = set(kinds)
-    return Ruling(list(of(Acceptance)), dict(of(Refusal)), dict(of(Postponement)))
+    places = list(map(id, found))
+    return Ruling(names, found, Counter(places), dict(zip(places, found, strict=True)))
 
 
 def _grounds(newcomer: Newcomer, signatures: Mapping[NodeName, Signature | None], ruling: Ruling, answers: Mapping[Inquiry, Answer]) -> Grounds:
-    by_name: dict[NodeName, Verdict] = {**ruling.refused, **ruling.postponed, **dict(ruling.accepted)}
+    by_name = dict(zip(ruling.names, ruling.found, strict=True))
     made = {signature: by_name[name] for name, signature in signatures.items() if signature is not None}
     asked = tuple(dict.fromkeys(inquiry for signature in made for inquiry in inquiries.questions_for(newcomer, signature)))
     return Grounds(newcomer, signatures, {inquiry: answers[inquiry] for inquiry in asked if inquiry in answers}, made, asked)

@@ -9,8 +9,9 @@ from stowplan_fleet.nodes import NodeName
 
 from stowplan_extender import lodgings
 from stowplan_extender.bindings import Binder
-from stowplan_extender.decision import placings
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
+from stowplan_extender.decision.reasons import Refusal
+from stowplan_extender.decision.verdicts import Acceptance, Verdict
 from stowplan_extender.errors import NotYet, PodRefused
 from stowplan_extender.judgements import Judge, Ruling
 from stowplan_extender.metrics import Metrics
@@ -62,11 +63,11 @@ class Verbs:
             return ExtenderFilterResult(node_names=[], failed_and_unresolvable_nodes=dict.fromkeys(args.names, str(error)))
         ruling = await self._judge.rule(newcomer, args.names)
         self._count(ruling)
-        self._filtered(newcomer.uid, not ruling.accepted)
-        returned: list[str] = [name for name, _ in placings.best(ruling.accepted, self._best_k)]
+        self._filtered(newcomer.uid, not ruling.fits)
+        returned: list[str] = [*ruling.best(self._best_k)]
         if self._recorder is not None and ruling.grounds is not None:
             self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=self._best_k, returned=returned)
-        if not ruling.accepted and ruling.cause:
+        if not ruling.fits and ruling.cause:
             raise NotYet(ruling.cause)
         return ExtenderFilterResult(
             node_names=returned,
@@ -95,13 +96,17 @@ class Verbs:
         return lodgings.newcomer_of(lodgings.record_of(pod), self._view.service)
 
     def _count(self, ruling: Ruling) -> None:
-        if ruling.accepted:
-            self._metrics.nodes_judged.labels("Accepted").inc(len(ruling.accepted))
-        if ruling.postponed:
-            self._metrics.nodes_judged.labels("Postponed").inc(len(ruling.postponed))
-        refusals = {id(refusal): refusal for refusal in ruling.refused.values()}
-        for place, count in Counter(map(id, ruling.refused.values())).items():
-            self._metrics.nodes_judged.labels(refusals[place].reason.value).inc(count)
+        kinds = Counter[str]()
+        for place, verdict in ruling.kinds.items():
+            kinds[_kind(verdict)] += ruling.counts[place]
+        for kind, count in kinds.items():
+            self._metrics.nodes_judged.labels(kind).inc(count)
+
+
+def _kind(verdict: Verdict) -> str:
+    if isinstance(verdict, Refusal):
+        return verdict.reason.value
+    return "Accepted" if isinstance(verdict, Acceptance) else "Postponed"
 
 
 def _texts(ruling: Ruling, *, resolvable: bool) -> dict[str, str]:

@@ -110,7 +110,7 @@ class WakeUps:
     async def _fits(self, record: PodRecord) -> bool:
         try:
             newcomer = lodgings.newcomer_of(record, self._view.service)
-            return bool((await self._judge.rule(newcomer, self._view.node_names())).accepted)
+            return (await self._judge.rule(newcomer, self._view.node_names())).fits
         except (ExtenderError, FleetError):
             # What cannot be judged is not woken: its own filter says why.
             return False

@@ -9,6 +9,7 @@ Text forms: a slice is `cpu:1`, `cpu:500m`, `full`, `mig-1g.10gb`, `mps-25` (per
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NewType
 
 from stowplan_fleet import quantities
@@ -103,6 +104,8 @@ def parse_slice(text: str) -> Slice:
     raise SliceNameRefused(f"{text[:64]!r} is not a slice: write cpu:1, cpu:500m, full, mig-1g.10gb, mps-25 (percent) or time-4 (replicas)")
 
 
+# Read from every pod's annotations; names of devices are short and few.
+@lru_cache(4096)
 def parse_slice_class(text: str) -> SliceClass:
     """Reads `<device>/<slice>`.
 

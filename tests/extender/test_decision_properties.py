@@ -6,7 +6,7 @@ from stowplan_extender.decision import inquiries, placings, verdicts
 from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState
 from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import signature_of
-from stowplan_extender.decision.verdicts import Acceptance, Answers
+from stowplan_extender.decision.verdicts import Acceptance, Answers, Postponement, Verdict
 from stowplan_fleet.answers import Answer, Basis
 from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import OnUnknown, Service, Sharing
@@ -106,12 +106,15 @@ def test_eviction_never_helps_where_it_is_said_not_to(of: Service, nodes: list[N
 _acceptances = st.builds(Acceptance, st.integers(0, 10), st.none(), st.none() | st.builds(Answer, st.sampled_from(list(Basis))))
 
 
+NO = Postponement("not yet")
 _nodes = st.lists(st.tuples(st.integers(0, 99), st.integers(0, 3)), max_size=40, unique_by=lambda pair: pair[0])
 
 
 @given(st.lists(_acceptances, min_size=1, max_size=4), _nodes, st.integers(0, 12))
 def test_the_best_are_those_that_sorting_would_put_first(kinds: list[Acceptance], drawn: list[tuple[int, int]], count: int) -> None:
-    """Whatever nodes share an acceptance, and whichever differ by name only."""
-    accepted = [(NodeName(f"node-{number}"), kinds[kind % len(kinds)]) for number, kind in drawn]
-    best = placings.best(accepted, count)
-    assert list(best) == (accepted if not count or len(accepted) <= count else sorted(accepted, key=placings.rank)[:count])
+    """Whatever nodes share an acceptance, whichever differ by name only, and whoever refuses between them."""
+    possible: list[Verdict] = [*kinds, NO]
+    judged = [(NodeName(f"node-{number}"), possible[kind % len(possible)]) for number, kind in drawn]
+    accepted = [(name, verdict) for name, verdict in judged if isinstance(verdict, Acceptance)]
+    wanted = accepted if not count or len(accepted) <= count else sorted(accepted, key=placings.rank)[:count]
+    assert placings.best([name for name, _ in judged], [verdict for _, verdict in judged], count) == [name for name, _ in wanted]

@@ -7,8 +7,6 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from operator import itemgetter
-from typing import Final
 
 from stowplan_fleet.answers import Basis
 from stowplan_fleet.nodes import NodeName
@@ -21,8 +19,6 @@ from stowplan_extender.decision.signatures import Signature, signature_of
 from stowplan_extender.decision.verdicts import Acceptance, Answers, Postponement, Verdict
 
 _SURER_FIRST = {basis: place for place, basis in enumerate(Basis)}
-_NAME: Final = itemgetter(0)
-_ACCEPTANCE: Final = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +62,30 @@ def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> P
     return Placing(tuple(sorted(accepted, key=rank)), refused, postponed)
 
 
-def best(accepted: Sequence[tuple[NodeName, Acceptance]], count: int) -> Sequence[tuple[NodeName, Acceptance]]:
-    """The best so many of them; all, in the order given, where they are no more or `count` is 0."""
-    if not count or len(accepted) <= count:
-        return accepted
-    # Nodes of one signature share one acceptance: five thousand are told apart by a few of those, and by name only where that decides.
-    places = list(map(id, map(_ACCEPTANCE, accepted)))
+def best(names: Sequence[NodeName], found: Sequence[Verdict], count: int) -> list[NodeName]:
+    """The best so many nodes that accept, by their verdicts; all of them, in the order given, where they are no more or `count` is 0."""
+    # Nodes of one signature share one verdict: five thousand are told apart by a few of those, and by name only where that decides.
+    places = list(map(id, found))
     tiers: dict[tuple[int, int], set[int]] = {}
-    for place, entry in dict(zip(places, accepted, strict=True)).items():
-        tiers.setdefault(rank(entry)[:2], set()).add(place)
-    found: list[tuple[NodeName, Acceptance]] = []
-    for key in sorted(tiers):
-        found += heapq.nsmallest(count - len(found), compress(accepted, map(tiers[key].__contains__, places)), key=_NAME)
-        if len(found) == count:
+    for place, verdict in dict(zip(places, found, strict=True)).items():
+        if isinstance(verdict, Acceptance):
+            tiers.setdefault(_tier(verdict), set()).add(place)
+    fitting = set().union(*tiers.values())
+    if not count or sum(map(fitting.__contains__, places)) <= count:
+        return list(compress(names, map(fitting.__contains__, places)))
+    chosen: list[NodeName] = []
+    for tier in sorted(tiers):
+        chosen += heapq.nsmallest(count - len(chosen), compress(names, map(tiers[tier].__contains__, places)))
+        if len(chosen) == count:
             break
-    return found
+    return chosen
 
 
 def rank(entry: tuple[NodeName, Acceptance]) -> tuple[int, int, NodeName]:
     """Sorts accepted nodes best first: the surer judgement, then the fuller node, then the name."""
     name, acceptance = entry
-    return _SURER_FIRST[acceptance.basis], -acceptance.score, name
+    return *_tier(acceptance), name
+
+
+def _tier(acceptance: Acceptance) -> tuple[int, int]:
+    return _SURER_FIRST[acceptance.basis], -acceptance.score
