@@ -45,6 +45,11 @@ class Certificates:
     authorities_end: datetime | None
     """When the last of the authorities ends; None without any."""
 
+    @property
+    def contents(self) -> tuple[bytes, bytes, bytes]:
+        """As the files held them: certificate, key, authorities."""
+        return self.certificate, self.key, self.authorities
+
 
 class Watcher(Protocol):
     """Who is told how reading went."""
@@ -62,7 +67,11 @@ def read(files: CertificateFiles) -> Certificates:
     Raises:
         CertificateRefused: says which file, what is wrong with it, and what to do.
     """
-    certificate, key, authorities = (_content(path) for path in (files.certificate, files.key, files.authorities))
+    return _judged(files, _contents(files))
+
+
+def _judged(files: CertificateFiles, contents: tuple[bytes, bytes, bytes]) -> Certificates:
+    certificate, key, authorities = contents
     ends = None
     if files.certificate:
         chain = _chain(files.certificate, certificate)
@@ -95,7 +104,9 @@ class Renewals:
     def look(self) -> bool:
         """Reads the files again; True where `current` changed. What cannot be used is told to log and watcher, and tried again at the next look."""
         try:
-            found = read(self._files)
+            contents = _contents(self._files)
+            # Judging a key takes milliseconds where it is a large one, and is not due as long as the files are what they were.
+            found = self.current if contents == self.current.contents else _judged(self._files, contents)
         except CertificateRefused as error:
             if self._watcher is not None:
                 self._watcher.refused()
@@ -113,6 +124,10 @@ class Renewals:
         if self._watcher is not None:
             self._watcher.read(found)
         return True
+
+
+def _contents(files: CertificateFiles) -> tuple[bytes, bytes, bytes]:
+    return _content(files.certificate), _content(files.key), _content(files.authorities)
 
 
 def _content(path: str) -> bytes:

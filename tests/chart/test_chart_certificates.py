@@ -92,6 +92,16 @@ async def test_processes_accept_each_other_with_the_certificates_that_helm_makes
         await server.stop(0, 0)
 
 
+def test_what_is_rendered_without_a_cluster_says_that_it_is_new_each_time(controlplane_binaries: Binaries) -> None:
+    """Two renderings differ, and each says so where a reader of the file sees it; one with certificates from elsewhere has nothing to say."""
+    first, second = (template(controlplane_binaries).stdout for _ in range(2))
+    assert first != second
+    assert "# RENDERED WITHOUT A CLUSTER" in first
+    elsewhere = [template(controlplane_binaries, *CERT_MANAGER).stdout for _ in range(2)]
+    assert elsewhere[0] == elsewhere[1]
+    assert "RENDERED WITHOUT" not in elsewhere[0]
+
+
 def test_only_the_authority_can_sign_and_nobody_mounts_it(controlplane_binaries: Binaries) -> None:
     """Its key is in a Secret that no pod sees; the certificates hold the names of their components and cannot sign others."""
     items = rendered(controlplane_binaries, release="prod")
