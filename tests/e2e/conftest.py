@@ -19,6 +19,7 @@ from support.wiretaps import Wiretap, tapping
 
 # Of a test with all its fixtures: on a busy machine the first one waits minutes for the whole system. What hangs is ended all the same.
 _LIMIT_S = 900
+_OURS = ("operator", "extender", "kube-scheduler-stowplan", "predictor")
 _CREW = pytest.StashKey[Crew]()
 
 
@@ -33,6 +34,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(_LIMIT_S), append=False)
         if item.get_closest_marker("controlplane"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """After the last test here ours are sent home: an operator that went on would look after other tests' services. Should one come later, they are back."""
+    yield
+    crew = item.config.stash.get(_CREW, None)
+    if crew is not None and (nextitem is None or Path(__file__).parent not in nextitem.path.parents):
+        crew.dismiss(_OURS)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

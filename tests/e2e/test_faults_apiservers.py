@@ -41,12 +41,12 @@ def test_refused_bindings_are_tried_again(served: Stage, weather: Weather, statu
 @pytest.mark.parametrize("status", [429, 500, 410])
 def test_refused_watches_are_resumed_or_listed_anew(served: Stage, weather: Weather, status: int) -> None:
     """Every watch on pods is cut and refused with that status for a while; 410 means listing again. Afterwards the view is what the cluster is."""
-    before = served.extender.metric("stowplan_extender_view_lists_total", resource="pods")
+    watched = weather.count("/api/v1/pods watch")
     weather.refuse["/api/v1/pods watch"] = status
     weather.tear.add("/api/v1/pods")
     served.apply(by_hand("one-more", "patient"))
     await_node(served, "one-more")
-    wait_until(lambda: weather.count("/api/v1/pods watch") > 1, 20, "a watch refused")
+    wait_until(lambda: weather.count("/api/v1/pods watch") > watched, 20, "a watch refused")
     if status == 410:
         await_named(served.extender, "the API server answered 410", "stowplan_extender_view_lists_total", resource="pods", cause="gone")
     else:
@@ -57,8 +57,6 @@ def test_refused_watches_are_resumed_or_listed_anew(served: Stage, weather: Weat
     # The fourth and last core is seen taken, the fifth pod is not bound: the view was brought up to date.
     served.apply(by_hand("fourth", "patient"))
     assert await_node(served, "fourth") == "only"
-    if status == 410:
-        assert served.extender.metric("stowplan_extender_view_lists_total", resource="pods") > before
 
 
 def test_a_binding_answered_late_though_it_succeeded_is_found_out(served: Stage, weather: Weather) -> None:
@@ -66,11 +64,11 @@ def test_a_binding_answered_late_though_it_succeeded_is_found_out(served: Stage,
     weather.late_s["/binding"] = 3.0
     served.apply(by_hand("one-more", "patient"))
     assert await_node(served, "one-more") == "only"
-    await_named(served.extender, "bound although the answer said otherwise", "stowplan_extender_bindings_total", outcome="ok")
     weather.clear()
     weather.lose.add("/binding")
     served.apply(by_hand("and-another", "patient"))
     assert await_node(served, "and-another") == "only"
+    await_named(served.extender, "bound although the answer said otherwise", "stowplan_extender_bindings_total", outcome="ok")
 
 
 def test_an_api_server_that_is_slow_costs_time_and_nothing_else(served: Stage, weather: Weather) -> None:

@@ -35,7 +35,7 @@ def test_with_a_dead_predictor_pods_wait_and_go_on_when_it_is_back(served: Stage
         served.apply(by_hand("one-more", "patient"))
         served.await_refusal("patient", "the predictor does not answer")
         await_named(served.extender, "the predictor does not answer", "stowplan_extender_degraded_answers_total", used="unanswered")
-        assert served.extender.metric("stowplan_extender_predictor_up") == 0
+        wait_until(lambda: served.extender.metric("stowplan_extender_predictor_up") == 0, 20, "the predictor is down")
         assert node_of(served, "one-more") == ""
     wait_until(lambda: serves(served.predictor_port), 60, "the predictor serves again")
     assert await_node(served, "one-more", 60) == "only"

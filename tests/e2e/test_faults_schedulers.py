@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,18 @@ from controlplane_clusters import Cluster
 from stowplan_fleet import keys
 from support import components
 from support.components import SYSTEM_NAMESPACE, Extender, answers
-from support.controlplane import apply, node, wait_until
+from support.controlplane import PATIENCE_S, apply, node, wait_until
 from support.objectives import between, upper_ms
 from support.stages import Stage, inference_service
-from support.troubles import CROWDED, QUICK, QUICK_CORE, again, await_named, await_node, by_hand, node_of, plain_pod, shiftable_clock, stopped
+from support.troubles import CROWDED, QUICK, QUICK_CORE, again, await_named, await_node, by_hand, create_pod, node_of, plain_pod, shiftable_clock, stopped
 from support.weathers import Weather
+from support.wiretaps import Call
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
 
 LEASE = "stowplan-scheduler"
-# client-go's own times, shortened by the same factor: duration, renewal, retry.
-TIMES = {"leaseDuration": "4s", "renewDeadline": "3s", "retryPeriod": "1s"}
+# client-go's own times (15, 10 and 2 s), shortened as far as a busy machine allows: who does not renew in time ends by itself.
+TIMES = {"leaseDuration": "9s", "renewDeadline": "7s", "retryPeriod": "1s"}
 
 
 @pytest.fixture
@@ -78,7 +80,6 @@ def two_replicas(stage: Stage, weather: Weather) -> Iterator[dict[str, Extender]
     ]  # fmt: skip
     apply(cluster, *rights)
     cluster.kubectl("delete", "lease", LEASE, "-n", SYSTEM_NAMESPACE, "--ignore-not-found")
-    command = Path(f"/proc/{cluster.processes['kube-scheduler-stowplan']}/cmdline").read_bytes().decode().split("\0")[:-1]
     cluster.stop("kube-scheduler-stowplan", kill=True)
     found: dict[str, Extender] = {}
     try:
@@ -90,7 +91,7 @@ def two_replicas(stage: Stage, weather: Weather) -> Iterator[dict[str, Extender]
         for name in found:
             cluster.stop(f"scheduler-{name}", kill=True)
             cluster.stop(f"extender-{name}", kill=True)
-        cluster.start("kube-scheduler-stowplan", command)
+        cluster.start_again("kube-scheduler-stowplan")
 
 
 def test_a_leader_lost_between_filter_and_bind_binds_nothing(served: Stage, weather: Weather) -> None:
@@ -139,37 +140,52 @@ def test_an_extender_that_hangs_gives_up_the_lease_with_its_scheduler(served: St
 def test_a_strangers_pod_that_takes_the_place_in_between_is_noticed(served: Stage) -> None:
     """Between filter and bind another scheduler puts a pod on the node that leaves no core: the binding is refused, and the pod goes elsewhere."""
     served.add_nodes(node("second", "2", QUICK))
-    with served.wiretap.holding("bind", served.namespace) as gate:
-        served.apply(by_hand("one-more", "lone"))
-        wait_until(lambda: [call for call in served.wiretap.about(served.namespace, "filter") if call.pod.endswith("/one-more")], 20, "a filter")
-        before = served.extender.metric("stowplan_extender_view_objects", kind="pods")
-        served.apply(plain_pod("stranger", "1500m", nodeName="second"))
-        wait_until(lambda: served.extender.metric("stowplan_extender_view_objects", kind="pods") > before, 5, "the stranger seen")
-        gate.set()
+    # A binding can be held for a moment only; on a busy machine the stranger may come too late, and the scene is played again.
+    for name in ("one-more", "one-more-again", "one-more-at-last"):
+        first = overtaken(served, name)
+        if first.answer["Error"]:
+            break
+        served.cluster.kubectl("delete", "pod", name, f"stranger-to-{name}", "-n", served.namespace, "--grace-period=0", "--force")
+    assert "node second can no longer take the pod" in first.answer["Error"]
     served.add_nodes(node("third", "2", QUICK))
-    assert await_node(served, "one-more") == "third"
-    bindings = [call for call in served.wiretap.about(served.namespace, "bind") if call.pod.endswith("/one-more")]
-    assert "node second can no longer take the pod" in bindings[0].answer["Error"]
+    assert await_node(served, name) == "third"
     await_named(served.extender, "can no longer take the pod", "stowplan_extender_refusals_total", verb="bind", cause="PlaceLost")
+
+
+def overtaken(stage: Stage, name: str) -> Call:
+    """A pod is filtered, a stranger takes half of node `second`, and only then the pod is to be bound; the first binding tried."""
+
+    def calls(verb: str) -> list[Call]:
+        return [call for call in stage.wiretap.about(stage.namespace, verb) if call.pod.endswith(f"/{name}")]
+
+    with stage.wiretap.holding("bind", stage.namespace) as gate:
+        stage.apply(by_hand(name, "lone"))
+        wait_until(lambda: calls("filter"), 20, "a filter")
+        before = stage.extender.metric("stowplan_extender_view_objects", kind="pods")
+        create_pod(stage.cluster, stage.namespace, plain_pod(f"stranger-to-{name}", "1500m", nodeName="second"))
+        wait_until(lambda: stage.extender.metric("stowplan_extender_view_objects", kind="pods") > before, 5, "the stranger seen")
+        gate.set()
+    return wait_until(lambda: calls("bind"), 20, lambda: stage.tell("lone"))[0]
 
 
 def test_a_clock_that_jumps_moves_nothing(served: Stage, tmp_path: Path) -> None:
     """The extender's wall clock jumps an hour ahead, then a day back: it stays ready, promises and views keep their age, and pods are bound."""
     served.add_nodes(node("second", "4", QUICK), node("third", "4", QUICK))
     served.extender.kill()
-    moved = components.replace(served.extender, environment={**served.extender.environment, "PYTHONPATH": shiftable_clock(tmp_path)})
+    moved = replace(served.extender, environment={**served.extender.environment, "PYTHONPATH": shiftable_clock(tmp_path)})
     moved.start()
     try:
         (tmp_path / "jump").write_text("3600")
         served.apply(by_hand("ahead", "lone"))
         assert await_node(served, "ahead")
+        await_named(moved, "the wall clock jumped", "stowplan_extender_clock_jumps_total")
         (tmp_path / "jump").write_text("-86400")
         assert answers(f"http://127.0.0.1:{moved.health_port}/readyz")
         served.apply(by_hand("back", "lone"))
         assert {node_of(served, "ahead"), await_node(served, "back")} == {"second", "third"}
         served.apply(by_hand("too-many", "lone"))
         served.await_refusal("lone", CROWDED)
-        assert moved.metric("stowplan_extender_view_staleness_seconds") == 0
+        wait_until(lambda: moved.metric("stowplan_extender_view_staleness_seconds") == 0, 0, "a view in touch")
     finally:
         moved.kill()
         served.extender.start()
@@ -202,12 +218,12 @@ def test_sigterm_under_load_fails_no_request(served: Stage) -> None:
             finally:
                 connection.close()
 
-    process = served.cluster._popen["extender"]
+    process, started_s = served.cluster._popen["extender"], served.extender.metric("process_start_time_seconds")
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(load, index) for index in range(8)]
         wait_until(lambda: min(answered) > 20, 20, "load")
         process.send_signal(signal.SIGTERM)
-        status = process.wait(20)
+        status = process.wait(PATIENCE_S)
         stop.set()
         for future in running:
             future.result()
@@ -216,6 +232,7 @@ def test_sigterm_under_load_fails_no_request(served: Stage) -> None:
     assert status == 0
     assert failed == []
     assert served.extender.logged('"stopping"')
+    assert served.extender.metric("process_start_time_seconds") > started_s
 
 
 @pytest.mark.parametrize("how", ["relabelled", "removed"])
@@ -226,13 +243,13 @@ def test_a_node_relabelled_or_removed_under_its_residents(served: Stage, how: st
         served.cluster.kubectl("label", "node", "only", f"{keys.DEVICE_LABEL}=nobody-knows", "--overwrite")
     else:
         served.cluster.kubectl("delete", "node", "only")
+    await_named(served.extender, "no longer is what its residents were placed on", "stowplan_extender_stranded_pods_total", cause=how)
     served.apply(by_hand("one-more", "lone"))
     assert await_node(served, "one-more") == "second"
     served.apply(by_hand("waiting", "lone", nodeSelector={"kubernetes.io/hostname": "only"}))
     if how == "relabelled":
         served.await_refusal("lone", "offers no slice")
-        before = served.extender.metric("stowplan_extender_nodes_judged_total", verdict="SliceNotOffered")
-        assert before > 0
+        assert served.extender.risen("stowplan_extender_nodes_judged_total", verdict="SliceNotOffered") > 0
     apply(served.cluster, node("only", "4", QUICK))
     # The extender is asked, not the pod's events: the scheduler may have tried again before the extender saw the node come back, and nothing wakes a pod
     # for another refusal.

@@ -1,5 +1,6 @@
 """Watches that lie: silent, torn, swallowing, or with a megabyte at once. Nothing is promised twice, and everything comes back by itself."""
 
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ from support.components import SYSTEM_NAMESPACE
 from support.controlplane import apply, node, wait_until
 from support.objectives import between, upper_ms
 from support.stages import Stage, inference_service
-from support.troubles import CROWDED, QUICK, QUICK_CORE, await_named, await_node, by_hand, node_of
+from support.troubles import CROWDED, QUICK, QUICK_CORE, await_event, await_named, await_node, by_hand, node_of
 from support.weathers import Weather
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
@@ -33,7 +34,6 @@ def served(stage: Stage, weather: Weather) -> Iterator[Stage]:
 
 def test_a_silent_watch_hides_no_binding_of_ours(served: Stage, weather: Weather) -> None:
     """The watch on pods says nothing any more, though it stays open: what we bound ourselves still counts, and seconds later the watch is begun anew."""
-    found = served.extender.metric("stowplan_extender_overdue_promises_total", found="bound")
     weather.silent.add(PODS)
     served.add_nodes(node("second", "4", QUICK))
     served.apply(by_hand("one-more", "lone"))
@@ -41,7 +41,7 @@ def test_a_silent_watch_hides_no_binding_of_ours(served: Stage, weather: Weather
     served.apply(by_hand("too-many", "lone"))
     served.await_refusal("lone", CROWDED)
     await_named(served.extender, "does not show our bindings", "stowplan_extender_view_lists_total", resource="pods", cause="behind")
-    assert served.extender.metric("stowplan_extender_overdue_promises_total", found="bound") > found
+    assert served.extender.risen("stowplan_extender_overdue_promises_total", found="bound") > 0
     assert node_of(served, "too-many") == ""
 
     weather.clear()
@@ -85,14 +85,18 @@ def test_a_missed_delete_is_healed_by_the_next_list(served: Stage, weather: Weat
     """A resident goes and the event of it never arrives: its place is free again after the next routine list, and the pod that waits is woken."""
     with served.extender.differently(API_RELIST_S="6", WAKE_UPS_EVERY_S="1"):
         served.add_nodes(node("second", "4", QUICK))
-        served.apply(by_hand("resident", "lone"))
-        assert await_node(served, "resident") == "second"
-        served.apply(by_hand("waiting", "lone"))
-        served.await_refusal("lone", CROWDED)
+        served.apply(by_hand("resident-0", "lone"))
+        assert await_node(served, "resident-0") == "second"
         swallowed = weather.count("swallowed")
-        weather.swallow.add((PODS, '"type":"DELETED"'))
-        served.cluster.kubectl("delete", "pod", "resident", "-n", served.namespace, "--grace-period=0", "--force")
-        wait_until(lambda: weather.count("swallowed") > swallowed, 15, "a swallowed event")
-        assert await_node(served, "waiting") == "second"
+        # Should the watch be between two routine lists just when the event comes, nobody misses it, and it is tried with the next resident.
+        for index in itertools.takewhile(lambda _: weather.count("swallowed") == swallowed, range(3)):
+            waiting = f"resident-{index + 1}"
+            served.apply(by_hand(waiting, "lone"))
+            await_event(served, waiting, CROWDED)
+            weather.swallow.add((PODS, '"type":"DELETED"'))
+            served.cluster.kubectl("delete", "pod", f"resident-{index}", "-n", served.namespace, "--grace-period=0", "--force")
+            assert await_node(served, waiting) == "second"
+            weather.swallow.clear()
+        assert weather.count("swallowed") > swallowed
         await_named(served.extender, "listing again", "stowplan_extender_view_lists_total", resource="pods", cause="routine")
         await_named(served.extender, "woken: a node would take it now", "stowplan_extender_wake_ups_total", outcome="woken")

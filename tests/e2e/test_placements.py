@@ -58,9 +58,10 @@ def test_a_refused_pod_is_woken_when_the_resident_objective_is_relaxed(stage: St
     stage.upload("resnet50")
     stage.upload("squeezenet")
     stage.apply(inference_service("resident", "resnet50", objective, slice_classes=[QUICK_CORE]))
-    stage.await_bound("resident")
+    stage.await_condition("resident", "Ready", "True")
     stage.apply(inference_service("newcomer", "squeezenet", 60_000, slice_classes=[QUICK_CORE]))
     stage.await_refusal("newcomer", f"would push resident {stage.namespace}/resident over its SLO")
+    stage.await_quiet("newcomer")
 
     stage.apply(inference_service("resident", "resnet50", 60_000, slice_classes=[QUICK_CORE]))
     (pod,) = stage.await_bound("newcomer")

@@ -5,6 +5,7 @@ from stowplan_fleet import keys
 from support.controlplane import node, wait_until
 from support.objectives import between, upper_ms
 from support.stages import Stage, inference_service
+from support.troubles import await_named, stopped
 from support.wiretaps import Call
 
 pytestmark = pytest.mark.controlplane
@@ -20,7 +21,10 @@ def test_two_pods_filtered_before_either_is_bound_never_share_a_slice_promised_t
     stage.add_nodes(node("only", "4", {keys.DEVICE_LABEL: "made-up-quick"}))
     stage.upload("resnet50")
     with stage.wiretap.holding("bind", stage.namespace) as gate:
-        stage.apply(twins)
+        # A binding can be held for a moment only, so both pods are there before the scheduler sees the first.
+        with stopped(stage.cluster, "kube-scheduler-stowplan"):
+            stage.apply(twins)
+            wait_until(lambda: len(stage.pods("twins")) == 2, 20, lambda: stage.tell("twins"))
         filters = wait_until(lambda: _of_two_pods(stage), 20, lambda: stage.tell("twins"))
         assert stage.wiretap.about(stage.namespace, "bind") == []
         gate.set()
@@ -31,6 +35,7 @@ def test_two_pods_filtered_before_either_is_bound_never_share_a_slice_promised_t
     bindings = wait_until(lambda: _of_two_pods(stage, "bind"), 20, lambda: stage.tell("twins"))
     assert sorted(bool(call.answer["Error"]) for call in bindings) == [False, True]
     assert len([pod for pod in stage.pods("twins") if pod["spec"].get("nodeName")]) == 1
+    await_named(stage.extender, "can no longer take the pod", "stowplan_extender_refusals_total", verb="bind", cause="PlaceLost")
 
 
 def _of_two_pods(stage: Stage, verb: str = "filter") -> list[Call]:

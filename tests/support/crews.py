@@ -6,7 +6,7 @@ Whatever has to be put right here is remembered, and told at the end of the run:
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from controlplane_clusters import Cluster
@@ -32,6 +32,7 @@ class Crew:
     """Of a test that could not clear its stage."""
     mended: list[str] = field(default_factory=list)
     """What had to be put right, in words."""
+    _dismissed: set[str] = field(default_factory=set)
     _how: dict[str, tuple[tuple[str, ...], Mapping[str, str]]] = field(default_factory=dict)
 
     def muster(self) -> None:
@@ -52,6 +53,12 @@ class Crew:
             self._bring(name, ready)
         self._clear()
 
+    def dismiss(self, names: Iterable[str]) -> None:
+        """Ends some of them; the next muster calls them back, and that is nothing to be told."""
+        for name in names:
+            self.cluster.stop(name, kill=True)
+            self._dismissed.add(name)
+
     def _note(self, what: str) -> None:
         self.mended.append(f"before {os.environ.get('PYTEST_CURRENT_TEST', 'a test')}: {what}")
 
@@ -64,7 +71,9 @@ class Crew:
             self.cluster.stop(name, kill=True)
             command, environment = self._how[name]
             self.cluster.start(name, command, environment)
-            self._note(f"{name} {'did not run' if as_first else 'ran otherwise'}")
+            if name not in self._dismissed:
+                self._note(f"{name} {'did not run' if as_first else 'ran otherwise'}")
+            self._dismissed.discard(name)
         self.cluster.await_ready(name, ready, PATIENCE_S)
 
     def _clear(self) -> None:

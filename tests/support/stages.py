@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,18 @@ class Stage:
             return next((message for message in reversed(messages) if said in message), None)
 
         return wait_until(refused, timeout_s, lambda: f"an event that says {said!r} about a pod of {service}; {self.tell(service)}")
+
+    def await_quiet(self, service: str, quiet_s: float = 4.0) -> None:
+        """Waits until the scheduler has asked nothing about a service's pods for so long: they are not in its back-off, and only what it watches wakes them."""
+        last = [(0, time.monotonic())]
+
+        def quiet() -> bool:
+            calls = len([call for call in self.wiretap.about(self.namespace) if call.pod.startswith(f"{self.namespace}/{service}")])
+            if calls != last[-1][0]:
+                last.append((calls, time.monotonic()))
+            return time.monotonic() - last[-1][1] > quiet_s
+
+        wait_until(quiet, 0, lambda: f"the scheduler leaves {service} alone; {self.tell(service)}")
 
     def tell(self, service: str) -> str:
         """What there is to see of a service, for the message of a failed wait."""

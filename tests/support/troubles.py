@@ -1,16 +1,20 @@
 """What fault tests have in common: pods of a service made by hand, processes that are started again as they were, and the names of a fault."""
 
 import contextlib
+import json
 import os
 import signal
+import ssl
+import urllib.request
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from controlplane_clusters import Cluster
+from controlplane_clusters import ADMIN, Cluster
 from stowplan_fleet import keys
 from support.components import Extender
-from support.controlplane import wait_until
+from support.controlplane import events_of, wait_until
 from support.stages import Stage
 
 QUICK_CORE = "made-up-quick/cpu:1"
@@ -34,6 +38,14 @@ def plain_pod(name: str, cpu: str, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container], **spec}}
 
 
+def create_pod(cluster: Cluster, namespace: str, pod: dict[str, Any]) -> None:
+    """Makes a pod by one request: kubectl would take a tenth of a second, and ten times that on a busy machine."""
+    headers = {"Authorization": f"Bearer {cluster.tokens[ADMIN]}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{cluster.url}/api/v1/namespaces/{namespace}/pods", json.dumps(pod).encode(), headers)  # noqa: S310 -- our own https URL
+    with urllib.request.urlopen(request, timeout=30, context=ssl.create_default_context(cafile=cluster.ca_file)) as answer:  # noqa: S310
+        assert answer.status == HTTPStatus.CREATED
+
+
 def node_of(stage: Stage, name: str) -> str:
     """Where a pod is bound; empty while it is not."""
     return next((str(pod["spec"].get("nodeName", "")) for pod in stage.pods() if pod["metadata"]["name"] == name), "")
@@ -42,6 +54,15 @@ def node_of(stage: Stage, name: str) -> str:
 def await_node(stage: Stage, name: str, timeout_s: float = 0) -> str:
     """Waits until a pod is bound; answers where."""
     return wait_until(lambda: node_of(stage, name), timeout_s, lambda: f"pod {name} bound; {stage.tell('none')}")
+
+
+def await_event(stage: Stage, name: str, said: str) -> None:
+    """Waits until an event about one pod holds a text."""
+
+    def is_said() -> bool:
+        return any(said in event.get("message", "") for event in events_of(stage.cluster, stage.namespace, name))
+
+    wait_until(is_said, 0, lambda: f"an event that says {said!r} about pod {name}; {stage.tell('none')}")
 
 
 def await_named(extender: Extender, log: str, metric: str, timeout_s: float = 0, **labels: str) -> None:
@@ -77,19 +98,27 @@ def stopped(cluster: Cluster, name: str) -> Iterator[None]:
 
 
 def shiftable_clock(folder: Path) -> str:
-    """A PYTHONPATH with which the wall clock of a Python process jumps by as many seconds as the file `jump` in that folder says at the moment."""
+    """A PYTHONPATH with which the wall clock of a Python process jumps by as many seconds as the file `jump` in that folder says at the moment.
+
+    Not for gRPC: it makes deadlines of this clock in Python and holds them against the machine's, which would be a machine of two clocks.
+    """
     (folder / "sitecustomize.py").write_text(_SITE.format(file=str(folder / "jump")))
     return str(folder)
 
 
 _SITE = """
-import pathlib, time
+import pathlib, sys, time
 _file, _time, _ns = pathlib.Path({file!r}), time.time, time.time_ns
 def _jump():
+    if sys._getframe(2).f_globals.get("__name__", "").partition(".")[0] == "grpc":
+        return 0.0
     try:
         return float(_file.read_text() or 0)
     except OSError:
         return 0.0
-time.time = lambda: _time() + _jump()
-time.time_ns = lambda: _ns() + int(_jump() * 1e9)
+def _shifted():
+    return _time() + _jump()
+def _shifted_ns():
+    return _ns() + int(_jump() * 1e9)
+time.time, time.time_ns = _shifted, _shifted_ns
 """
