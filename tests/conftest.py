@@ -74,6 +74,17 @@ def monitoring_tools() -> MonitoringPrograms:
 
 
 @pytest.fixture(scope="session")
+def monitoring_stack(monitoring_tools: MonitoringPrograms) -> MonitoringPrograms:
+    """The same, and the Prometheus operator and discovery; built in `pytest_collection_finish` where they were not yet."""
+    try:
+        monitoring_programs.operator()
+        monitoring_programs.discovery()
+    except GoMissing as missing:
+        pytest.skip(f"{PROBE_PREFIX} {missing}")
+    return monitoring_tools
+
+
+@pytest.fixture(scope="session")
 def apiserver(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Etcd and the API server with RBAC: enough for CRDs, validation, watches. Nothing runs pods, collects garbage or makes service accounts."""
     cluster = Cluster(controlplane_binaries, tmp_path_factory.mktemp("controlplane"))
@@ -102,11 +113,14 @@ def controlplane(apiserver: Cluster, extender_url: str) -> Cluster:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Builds the control plane before the first test, outside any test's time limit, where a collected test needs it."""
+    """Builds the control plane and the Prometheus operator before the first test, outside any test's time limit, where collected tests need them."""
     if session.config.option.collectonly or not any(item.get_closest_marker("controlplane") for item in session.items):
         return
     try:
         ensure()
+        if any("monitoring_stack" in getattr(item, "fixturenames", ()) for item in session.items):
+            monitoring_programs.operator()
+            monitoring_programs.discovery()
     except GoMissing:
         return  # the fixture says so in each test's skip
 

@@ -1,7 +1,7 @@
 """What rules, dashboards and monitors are tried with: Prometheus and promtool, and the Prometheus operator with its API definitions.
 
-Prometheus is Debian's package, pinned in `images/debian.lock` (its Go module takes long to build, and npm); the operator and the definitions are of its Go
-module, pinned in `controlplane/monitoring/`. Nothing of the machine changes: all is laid into the cache. `python tools/monitoring_programs.py` does that now
+Prometheus is Debian's package, pinned in `images/debian.lock` (its Go module takes long to build, and npm); what that package leaves out, discovery in Kubernetes,
+is built of the module (`controlplane/discovery/`). The operator and the definitions are of its Go module, pinned in `controlplane/monitoring/`. Nothing of the machine changes: all is laid into the cache. `python tools/monitoring_programs.py` does that now
 and says where.
 """
 
@@ -25,6 +25,7 @@ from images_errors import ImagesError, PackagesRefused
 _KIND: Final = "prometheus"
 PLATFORM: Final = "linux-x86_64"
 _OPERATOR: Final = GoModule("monitoring", ("operator",), "tool")
+_DISCOVERY: Final = GoModule("discovery", ("discovery",), ".")
 _LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
 
 
@@ -68,6 +69,16 @@ def operator() -> Path:
     return _OPERATOR.ensure(_KIND) / "operator"
 
 
+def discovery() -> Path:
+    """Prometheus' own discovery in Kubernetes, which Debian's package leaves out, as a program; from the cache or built now with Go.
+
+    Raises:
+        GoMissing: no Go is there to build it, and none could be fetched.
+        BuildFailed: Go could not build it.
+    """
+    return _DISCOVERY.ensure(_KIND) / "discovery"
+
+
 def definition(plural: str) -> Path:
     """The file of a custom resource definition of the Prometheus operator, from the cache or fetched now with Go (3 MB).
 
@@ -101,11 +112,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: python tools/monitoring_programs.py\n")
         return 2
     try:
-        programs, defined = ensure(), definition("servicemonitors")
+        found = (ensure().folder, operator(), discovery(), definition("servicemonitors").parent)
     except (ControlPlaneError, ImagesError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{programs.prometheus}\n{programs.promtool}\n{defined.parent}\n")
+    sys.stdout.write("".join(f"{path}\n" for path in found))
     return 0
 
 

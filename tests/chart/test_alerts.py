@@ -10,6 +10,7 @@ import pytest
 import yaml
 from controlplane_binaries import Binaries
 from monitoring_programs import MonitoringPrograms
+from support.components import rendered
 
 pytestmark = pytest.mark.controlplane
 CHART = Path(__file__).resolve().parents[2] / "charts" / "stowplan"
@@ -22,9 +23,8 @@ Groups = list[dict[str, Any]]
 @pytest.fixture(scope="module")
 def groups(controlplane_binaries: Binaries) -> Groups:
     """The rules of every PrometheusRule that the chart renders."""
-    switches = [argument for name in ("alerts", "recordings") for argument in ("--set", f"monitoring.{name}.enabled=true")]
-    run = subprocess.run([controlplane_binaries.path("helm"), "template", "stowplan", str(CHART), *switches], capture_output=True, text=True, check=True)
-    rules = [item for item in yaml.safe_load_all(run.stdout) if item and item["kind"] == "PrometheusRule"]
+    items = rendered(controlplane_binaries, "monitoring.alerts.enabled=true", "monitoring.recordings.enabled=true")
+    rules = [item for item in items if item["kind"] == "PrometheusRule"]
     return [group for item in rules for group in item["spec"]["groups"]]
 
 

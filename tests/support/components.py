@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import grpc
 import yaml
+from controlplane_binaries import Binaries
 from controlplane_clusters import Cluster, free_ports
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -205,10 +206,16 @@ def _kubeconfig_of(cluster: Cluster, user: str, name: str, server: str) -> Path:
     return kubeconfig
 
 
-def release(cluster: Cluster) -> list[dict[str, Any]]:
-    """What the chart would install, as helm renders it with its defaults."""
+def release(cluster: Cluster, *values: str) -> list[dict[str, Any]]:
+    """What the chart would install, as helm renders it with its defaults, but for some values (`a.b=c`)."""
+    return rendered(cluster.binaries, *values)
+
+
+def rendered(binaries: Binaries, *values: str) -> list[dict[str, Any]]:
+    """The same, where no cluster runs."""
     arguments = ["template", "stowplan", str(CHART), "--namespace", SYSTEM_NAMESPACE, "--kube-version", "v1.36.3"]
-    run = subprocess.run([cluster.binaries.path("helm"), *arguments], capture_output=True, text=True, check=True)
+    arguments += [argument for value in values for argument in ("--set", value)]
+    run = subprocess.run([binaries.path("helm"), *arguments], capture_output=True, text=True, check=True)
     return [document for document in yaml.safe_load_all(run.stdout) if document]
 
 
