@@ -34,12 +34,7 @@ def run(runtime: str, device: str, to: Path | None, minutes: float, *, plan: boo
     if device != DEVICE:
         raise Refused(f"--device {device}: {runtime} is measured on a GPU; name --device {DEVICE}")
     if plan:
-        planned = plans.plan(runtime, {"green": "not needed where MPS is"})
-        document: dict[str, Any] = {
-            "runtime": runtime,
-            "expectedMinutes": round(sum(unit.expected_s for unit in planned) / 60, 1),
-            "units": [{"unit": unit.key, "expectedSeconds": unit.expected_s} for unit in planned],
-        }
+        document = _planned(runtime)
         outputs.emit(document, output, lambda console: _print_plan(console, document))
         return
     if to is None:
@@ -60,6 +55,22 @@ def run(runtime: str, device: str, to: Path | None, minutes: float, *, plan: boo
         raise Refused(f"nothing of {runtime} can be measured here: {machine.skips.get('inductor', 'see what was left out above')}")
     if progress.left and not progress.exhausted:
         raise typer.Exit(exits.UNFINISHED)
+
+
+def _planned(runtime: str) -> dict[str, Any]:
+    """The plan, and how much of it the budget is expected to hold."""
+    from stowplan_predictor.training.cuda import campaigns, plans
+
+    planned = plans.plan(runtime, {"green": "not needed where MPS is"})
+    lanes = plans.lanes_of(campaigns.cores())
+    count = plans.within(planned, campaigns.MINUTES_IN_ALL, lanes)
+    return {
+        "runtime": runtime,
+        "budgetMinutes": campaigns.MINUTES_IN_ALL,
+        "preparedAtATime": lanes,
+        "expectedMinutes": round(sum(unit.expected_s(lanes) for unit in planned[:count]) / 60, 1),
+        "units": [{"unit": unit.key, "expectedSeconds": unit.expected_s(lanes), "withinBudget": position < count} for position, unit in enumerate(planned)],
+    }
 
 
 def document_of(progress: "Progress", runtime: str, folder: Path) -> dict[str, Any]:
@@ -96,5 +107,11 @@ def _print(console: "Console", report: dict[str, Any]) -> None:
 
 
 def _print_plan(console: "Console", document: dict[str, Any]) -> None:
-    outputs.print_rows(console, ["UNIT", "SECONDS"], [[unit["unit"], f"{unit['expectedSeconds']:.0f}"] for unit in document["units"]])
-    console.print(f"{len(document['units'])} units, about {document['expectedMinutes']} minutes before anything is known of the machine", markup=False)
+    rows = [[unit["unit"], f"{unit['expectedSeconds']:.0f}", "" if unit["withinBudget"] else "if time is left"] for unit in document["units"]]
+    outputs.print_rows(console, ["UNIT", "SECONDS", ""], rows)
+    within = sum(unit["withinBudget"] for unit in document["units"])
+    console.print(
+        f"{within} of {len(rows)} units in about {document['expectedMinutes']} of {document['budgetMinutes']} minutes; networks made ready at a time: "
+        f"{document['preparedAtATime']}. Seconds are guesses until a GPU was measured; the budget ends the campaign whatever is left",
+        markup=False,
+    )

@@ -11,8 +11,9 @@ def test_the_plan_is_shown_without_a_gpu(run: Run, runtime: str) -> None:
     """Every unit with what it is expected to take."""
     document = run("profile", "--runtime", runtime, "--device", "cuda", "--plan", "-o", "json").json
 
-    assert list(document) == ["runtime", "expectedMinutes", "units"]
-    assert {"unit", "expectedSeconds"} == set(document["units"][0])
+    assert list(document) == ["runtime", "budgetMinutes", "preparedAtATime", "expectedMinutes", "units"]
+    assert {"unit", "expectedSeconds", "withinBudget"} == set(document["units"][0])
+    assert document["expectedMinutes"] <= document["budgetMinutes"] < 25
     assert any("/pair/" in unit["unit"] for unit in document["units"])
     assert run("profile", "--runtime", runtime, "--device", "cuda", "--plan").stdout.splitlines()[0].split() == ["UNIT", "SECONDS"]
 

@@ -11,7 +11,7 @@ import pytest
 from stowplan_predictor.errors import DatasetRefused, MeasurementError, RuntimeRefused
 from stowplan_predictor.training.cuda import campaigns, machines, plans, tables
 from stowplan_predictor.training.cuda.machines import Machine
-from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR
+from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR, Kind, Unit
 
 MACHINE = machines.judge(
     machines.parse_gpus("NVIDIA H200, GPU-3f0c, 580.95.05, 143771, Disabled, Default, Enabled, 345, 1980, 700.00, 34")[0],
@@ -38,19 +38,33 @@ class ScriptedWorker:
 
     def __init__(self, clock: Clock, environment: Mapping[str, str], broken: str, output_abs_sum: float) -> None:
         self._clock, self.environment, self._broken, self._sum = clock, environment, broken, output_abs_sum
+        self._told: tuple[str, dict[str, Any]] = ("", {})
+        self._kernels = True
+
+    def tell(self, command: str, **arguments: Any) -> None:
+        """Keeps what is asked."""
+        self._told = (command, arguments)
+
+    def hear(self, command: str, timeout_s: float) -> dict[str, Any]:
+        """Answers it."""
+        assert self._told[0] == command
+        return self.ask(command, timeout_s, **self._told[1])
 
     def ask(self, command: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         """What a worker would say."""
-        self._clock.at += min(timeout_s, 10.0)
-        if command == "measure":
+        self._clock.at += min(timeout_s, 2.0 if command in {"wall", "spin", "stop"} else 10.0)
+        if command in {"prepare", "open"}:
             if self._broken and self._broken in str(arguments.get("network", "")):
-                raise RuntimeRefused(f"measure: {self._broken} does not compile")
+                raise RuntimeRefused(f"{command}: {self._broken} does not compile")
+            self._kernels = arguments.get("kernels", True)
+            return {"prepared": True, "multiprocessors": 132}
+        if command == "measure":
             limited = int(132 * int(self.environment.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "100")) / 100)
             measured: dict[str, Any] = {
                 "family": "f", "batch": 1, "wall_ms": [2.0, 2.1, 2.2], "device_ms": [1.0, 1.1], "method": "cuda-graph", "steady": True, "note": "",
                 "compile_s": 3.0, "output_sum": 1.0, "output_abs_sum": self._sum, "multiprocessors": limited,
             }  # fmt: skip
-            if arguments.get("kernels", True):
+            if self._kernels:
                 node = {"name": "relu", "target": "aten.relu.default", "inputs": ["arg0"], "shape": [1, 2], "dtype": "f32", "arguments": "arg0"}
                 kernel = {"graph": 0, "position": 0, "name": "triton_poi_fused_relu_0", "source": "compiler", "operators": ["aten.relu.default"],
                           "nodes": ["relu"], "shapes": "", "durations_us": [4.0, 5.0, 6.0], "launches": ["triton_poi_fused_relu_0"]}  # fmt: skip
@@ -87,12 +101,12 @@ def no_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_slices_of_work_add_up_and_nothing_is_measured_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute at a time: each slice goes on where the last one was, until all is done or the campaign's time is spent."""
+    """A few minutes at a time: each slice goes on where the last one was, until all is done or the campaign's time is spent."""
     whole = plans.allowed
     monkeypatch.setattr(plans, "allowed", lambda runtime, machine: whole(runtime, machine)[:16])
     seen: list[int] = []
     for _ in range(20):
-        progress = go(tmp_path / "gpu", minutes=1.0)
+        progress = go(tmp_path / "gpu", minutes=3.5)
         seen.append(progress.done)
         if not progress.left or progress.exhausted:
             break
@@ -104,6 +118,39 @@ def test_slices_of_work_add_up_and_nothing_is_measured_twice(tmp_path: Path, mon
     keys = [row.unit for row in dataset.rows["networks"] if "/network/" in row.unit]
     assert len(keys) == len(set(keys))
     assert dataset.seconds_spent(EAGER) <= campaigns.MINUTES_IN_ALL * 60 + 15
+
+
+def test_a_slice_too_short_for_anything_is_refused(tmp_path: Path) -> None:
+    """Run again and again it would do nothing each time: what the shortest unit needs is named instead."""
+    with pytest.raises(MeasurementError, match=r"0\.1 minutes are too short .* expected to take 0\."):
+        go(tmp_path / "gpu", minutes=0.1)
+    assert not (tmp_path / "gpu" / "networks.parquet").exists()
+
+
+def test_networks_are_made_ready_together_and_measured_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On sixteen cores four at a time: nothing is measured while anything is made ready, and each process measures its own."""
+    monkeypatch.setattr(campaigns, "cores", lambda: 16)
+    said: list[tuple[str, int, str]] = []
+    tell, ask = ScriptedWorker.tell, ScriptedWorker.ask
+
+    def telling(self: ScriptedWorker, command: str, **arguments: Any) -> None:
+        said.append((command, id(self), self.environment["TORCHINDUCTOR_COMPILE_THREADS"]))
+        tell(self, command, **arguments)
+
+    def asking(self: ScriptedWorker, command: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
+        if command == "measure":
+            said.append((command, id(self), ""))
+        return ask(self, command, timeout_s, **arguments)
+
+    monkeypatch.setattr(ScriptedWorker, "tell", telling)
+    monkeypatch.setattr(ScriptedWorker, "ask", asking)
+    progress = go(tmp_path / "gpu", INDUCTOR, minutes=1.5)
+
+    commands = [command for command, _, _ in said]
+    assert progress.done >= 4
+    assert commands[:8] == ["prepare"] * 4 + ["measure"] * 4
+    assert [worker for _, worker, _ in said[:4]] == [worker for _, worker, _ in said[4:8]]
+    assert said[0][2] == "4"
 
 
 def test_what_is_kept_is_parquet_with_its_provenance(tmp_path: Path) -> None:
@@ -125,6 +172,22 @@ def test_what_is_kept_is_parquet_with_its_provenance(tmp_path: Path) -> None:
         "nodes.parquet",
         "pairs.parquet",
     ]
+
+
+def test_every_network_is_measured_beside_every_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty rows from one unit, each with alone before and after; one that does not run is left out, and the others stay."""
+    monkeypatch.setattr(
+        plans, "allowed", lambda runtime, machine: (*plans.plan(runtime, {**machine.skips})[:1], Unit(Kind.PAIR, runtime, "networks", "time-2"))
+    )
+    go(tmp_path / "all", minutes=8.0)
+    rows = pq.read_table(tmp_path / "all" / "pairs.parquet").to_pylist()
+
+    assert len({(row["subject"], row["neighbour"]) for row in rows}) == len(rows) == 20
+    assert all(row["subject"] != row["neighbour"] and row["sharing"] == "time-2" for row in rows)
+    go(tmp_path / "some", minutes=8.0, broken="vgg16")
+    left = pq.read_table(tmp_path / "some" / "pairs.parquet").to_pylist()
+    assert len(left) == 12
+    assert not any("vgg16" in row["subject"] + row["neighbour"] for row in left)
 
 
 def test_a_unit_that_fails_is_kept_with_its_reason_and_not_tried_again(tmp_path: Path) -> None:

@@ -98,22 +98,41 @@ def test_an_nvidia_smi_that_fails_is_told_in_its_own_words(monkeypatch: pytest.M
 def test_our_mps_daemon_has_folders_of_its_own_and_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Started as a daemon, told to quit, and nothing left behind; a stand-in writes down what it was told."""
     log = tmp_path / "log"
-    script(tmp_path, machines.MPS_CONTROL, f'echo "$* in $CUDA_MPS_PIPE_DIRECTORY" >> {log}; cat >> {log}')
+    script(tmp_path, machines.MPS_CONTROL, f'echo "$* in $CUDA_MPS_PIPE_DIRECTORY of $CUDA_VISIBLE_DEVICES" >> {log}; cat >> {log}')
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with partitions.mps_daemon() as clients:
+    with partitions.mps_daemon("GPU-7") as clients:
         pipe = Path(clients["CUDA_MPS_PIPE_DIRECTORY"])
         assert pipe.is_dir()
         assert partitions.environment("mps-25", clients, {})["CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"] == "25"
 
     assert not pipe.exists()
-    assert log.read_text().splitlines() == [f"-d in {pipe}", f" in {pipe}", "quit"]
+    assert log.read_text().splitlines() == [f"-d in {pipe} of GPU-7", f" in {pipe} of ", "quit -t 10"]
+
+
+def test_a_daemon_that_died_by_itself_costs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was measured under it is there; that it cannot be told to quit is nobody's trouble."""
+    script(tmp_path, machines.MPS_CONTROL, 'test "$1" = -d')
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with partitions.mps_daemon("GPU-7"):
+        pass
+
+
+@pytest.mark.parametrize(("told", "refused"), [("0", False), ("3", False), ("[N/A]", False), ("87", True)])
+def test_a_gpu_that_somebody_uses_is_refused(told: str, *, refused: bool) -> None:
+    """By what the driver tells of the last moments; one that tells nothing is taken."""
+    if refused:
+        with pytest.raises(DeviceUnavailable, match="busy"):
+            machines.refuse_busy(f"{told}\n")
+    else:
+        machines.refuse_busy(f"{told}\n")
 
 
 def test_a_daemon_that_does_not_start_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its words are kept."""
     script(tmp_path, machines.MPS_CONTROL, "echo no permission >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with pytest.raises(DeviceUnavailable, match="no permission"), partitions.mps_daemon():
+    with pytest.raises(DeviceUnavailable, match="no permission"), partitions.mps_daemon("GPU-7"):
         pass
 
 

@@ -1,28 +1,60 @@
 """Plans of the GPU campaign: what is measured, in which order, within which time; all of it known without a GPU."""
 
-from itertools import accumulate
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stowplan_predictor.kernels.intervals import least_residuals
 from stowplan_predictor.training.cuda import campaigns, plans, random_kernels
-from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR, Kind
+from stowplan_predictor.training.cuda import lanes as campaign_lanes
+from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR, Kind, Unit
+from stowplan_predictor.training.gpubundles import judgements
 from stowplan_predictor.training.zoo import entries as zoo
 
 FREE = {"green": "not needed", "mig": "off"}
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("runtime", [INDUCTOR, EAGER])
-def test_a_campaign_has_networks_kernels_parts_and_pairs_and_all_of_them_early(runtime: str) -> None:
+def test_a_campaign_has_networks_kernels_parts_and_pairs_and_all_of_them_early(runtime: str, lanes: int) -> None:
     """The zoo, random blocks, MPS percentages, neighbours under MPS and in turns; the first slice of work has some of each."""
     units = plans.plan(runtime, FREE)
-    first = [unit for unit, end in zip(units, accumulate(unit.expected_s for unit in units), strict=True) if end <= campaigns.MINUTES * 60]
+    first = units[: plans.within(units, campaigns.MINUTES, lanes)]
 
     assert len({unit.key for unit in units}) == len(units)
-    assert {unit.kind for unit in units} == set(Kind)
-    assert {Kind.NETWORK, Kind.KERNELS} <= {unit.kind for unit in first}
+    assert {unit.kind for unit in units} == {unit.kind for unit in first} == set(Kind)
     assert {unit.sharing for unit in units if unit.kind is Kind.PAIR} == {"mps-50", "time-2"}
     assert {unit.sharing for unit in units if unit.kind is Kind.PARTITION} == {"mps-50", "mps-33", "mps-25", "mps-20", "mps-14", "mps-10"}
+    assert all(unit.expected_s(lanes) <= 120 for unit in units)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+@pytest.mark.parametrize("runtime", [INDUCTOR, EAGER])
+def test_the_budget_holds_what_a_bundle_needs(runtime: str, lanes: int) -> None:
+    """Expected within 24.5 minutes, also one by one: nineteen networks of ten families at least, nineteen rows on shares, twenty pairs of each kind."""
+    units = plans.plan(runtime, FREE)
+    held = units[: plans.within(units, campaigns.MINUTES_IN_ALL, lanes)]
+    families = {entry.name: entry.family for entry in plans.chosen()}
+    measured = [unit.subject for unit in held if unit.kind is Kind.NETWORK]
+
+    assert sum(unit.expected_s(lanes) for unit in held) <= campaigns.MINUTES_IN_ALL * 60 < 25 * 60
+    assert len(measured) >= least_residuals(judgements.COVERAGE)
+    assert len({families[name] for name in measured}) >= 10
+    assert sum(unit.kind is Kind.PARTITION for unit in held) * len(plans.PARTITIONED) >= least_residuals(judgements.COVERAGE)
+    assert sum(unit.kind is Kind.PAIR for unit in held) == 2
+    assert len(plans.PAIRED) * (len(plans.PAIRED) - 1) >= least_residuals(judgements.COVERAGE)
+    assert sum(unit.kind is Kind.KERNELS for unit in held) >= 6
+    if runtime == EAGER or lanes == 4:
+        assert len(measured) >= 28
+
+
+@given(st.lists(st.sampled_from(plans.plan(INDUCTOR, FREE)), unique=True), st.integers(1, 4))
+def test_batches_keep_the_order_and_every_unit(planned: list[Unit], lanes: int) -> None:
+    """Networks and blocks so many at a time; partitions and pairs by themselves."""
+    found = list(campaign_lanes.batches(planned, lanes))
+
+    assert [unit for batch in found for unit in batch] == planned
+    assert all(1 <= len(batch) <= lanes for batch in found)
+    assert all(len(batch) == 1 or all(unit.is_prepared_beside_others for unit in batch) for batch in found)
 
 
 def test_networks_are_one_of_each_family_after_those_of_the_parts() -> None:

@@ -3,22 +3,21 @@
 This process never loads torch: a GPU that hangs or a library that dies takes a worker with it, and its unit counts as failed, with the reason.
 """
 
-import importlib.metadata
 import math
-import platform
+import os
 import shutil
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from stowplan_predictor.errors import DatasetRefused, DeviceUnavailable, MeasurementError
-from stowplan_predictor.measuring.processes import Worker, now_utc
-from stowplan_predictor.training.cuda import machines, partitions, plans, tables, units
+from stowplan_predictor.measuring.processes import Worker
+from stowplan_predictor.training.cuda import lanes, machines, partitions, plans, records, tables, units
+from stowplan_predictor.training.cuda.lanes import Result
 from stowplan_predictor.training.cuda.machines import Machine
 from stowplan_predictor.training.cuda.plans import Unit
 from stowplan_predictor.training.cuda.rows import AnyRow, NetworkRow
@@ -34,7 +33,6 @@ _DESCRIBE_TIMEOUT_S: Final = 90.0
 _GRACE_S: Final = 15.0
 # Sums of outputs of one network on two partitions agree this closely where the libraries compute right (float32, thousands of elements).
 _OUTPUT_TOLERANCE: Final = 1e-3
-_VERSIONED: Final = ("stowplan", "torch", "triton", "torchvision", "timm", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +59,10 @@ def probe(start: Start = start_worker) -> Machine:
     """What this machine allows.
 
     Raises:
-        DeviceUnavailable: it has no NVIDIA GPU that torch can use.
+        DeviceUnavailable: it has no NVIDIA GPU that torch can use, or somebody is using it.
     """
     found = machines.read_gpus()
+    machines.refuse_busy(machines.smi(f"--id={found[0].uuid}", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"))
     gpu = replace(found[0], mig_devices=machines.parse_mig_devices(machines.smi("-L")) if found[0].mig_enabled else ())
     # With several GPUs, or instances, the first is the one that is measured: a MIG instance is no device until it is named.
     visible = {"CUDA_VISIBLE_DEVICES": gpu.mig_devices[0][1] if gpu.mig_devices else gpu.uuid}
@@ -92,37 +91,76 @@ def run(
 
     Raises:
         DatasetRefused: the folder holds something else.
+        MeasurementError: the slice of work is too short for any unit that is left: run again, it would be so again.
     """
     dataset = tables.open_dataset(folder, machine.gpu.product)
     dataset.skips = dict(machine.skips)
-    planned, began = plans.allowed(runtime, machine), now()
-    index = _machine_index(dataset, machine)
+    planned, began, at_once = plans.allowed(runtime, machine), now(), plans.lanes_of(cores())
+    index = records.machine_index(dataset, machine)
     budget_s = min(minutes * 60, minutes_in_all * 60 - dataset.seconds_spent(runtime))
     deadline = began + budget_s
+    shortest_s = min((_expected_s(dataset, unit, at_once) for unit in planned if unit.key not in dataset.units), default=0.0)
+    if minutes * 60 < shortest_s <= minutes_in_all * 60 - dataset.seconds_spent(runtime):
+        raise MeasurementError(f"{minutes:g} minutes are too short for any unit that is left: the shortest is expected to take {shortest_s / 60:.1f}")
     with ExitStack() as stack:
-        mps, planned = _with_mps(stack, dataset, planned, enter=any(item.sharing.startswith("mps-") and item.key not in dataset.units for item in planned))
+        needed = any(item.sharing.startswith("mps-") and item.key not in dataset.units for item in planned)
+        mps, planned = _with_mps(stack, dataset, planned, machine.gpu.uuid if needed else "")
         mig = {profile.replace("+", "."): uuid for profile, uuid in machine.gpu.mig_devices}
-        for unit in planned:
-            advance(unit.key, len(planned))
-            if unit.key in dataset.units or now() + _expected_s(dataset, unit) > deadline:
-                continue
-            at = now()
-            variables = {"CUDA_VISIBLE_DEVICES": machine.gpu.uuid, **partitions.environment(unit.sharing, mps, mig)}
-            try:
-                rows = units.measured(unit, machine, lambda variables=variables: start(variables), lambda: max(1.0, deadline + _GRACE_S - now()))  # type: ignore[misc]
-            except (MeasurementError, DatasetRefused) as error:
-                if now() >= deadline:
+        for batch in lanes.batches([unit for unit in planned if unit.key not in dataset.units], at_once):
+            fitting = _fitting(dataset, batch, deadline - now(), at_once)
+            variables = {"CUDA_VISIBLE_DEVICES": machine.gpu.uuid, **partitions.environment(batch[0].sharing, mps, mig), **_threads(at_once)}
+            over = False
+            for result in _results(fitting, machine, lambda variables=variables: start(variables), lambda: max(1.0, deadline + _GRACE_S - now()), now):  # type: ignore[misc]
+                advance(result.unit.key, len(planned))
+                if result.reason and now() >= deadline:
                     # Cut off by the end of this slice of work: the next one tries it again.
+                    over = True
                     break
-                dataset.keep(unit.key, {}, Outcome("failed", now() - at, index, f"{type(error).__name__}: {str(error)[:400]}"))
-            else:
-                dataset.keep(unit.key, _compared(dataset, rows), Outcome("done", now() - at, index))
+                outcome = Outcome("failed" if result.reason else "done", result.seconds, index, result.reason)
+                dataset.keep(result.unit.key, _compared(dataset, result.rows), outcome)
+            if over:
+                break
     dataset.write()
     statuses = [dataset.units[unit.key].status if unit.key in dataset.units else "left" for unit in planned]
     spent_s = dataset.seconds_spent(runtime)
     left = statuses.count("left")
-    exhausted = left > 0 and minutes_in_all * 60 - spent_s < min(_expected_s(dataset, unit) for unit in planned if unit.key not in dataset.units)
+    exhausted = left > 0 and minutes_in_all * 60 - spent_s < min(_expected_s(dataset, unit, at_once) for unit in planned if unit.key not in dataset.units)
     return Progress(dataset, machine, len(planned), statuses.count("done"), statuses.count("failed"), left, exhausted)
+
+
+def _results(batch: Sequence[Unit], machine: Machine, start: units.Open, left_s: Callable[[], float], now: Callable[[], float]) -> Iterator[Result]:
+    if batch and batch[0].is_prepared_beside_others:
+        yield from lanes.together(batch, start, left_s, now)
+        return
+    for unit in batch:
+        at = now()
+        try:
+            rows = units.measured(unit, machine, start, left_s)
+        except (MeasurementError, DatasetRefused) as error:
+            yield Result(unit, now() - at, reason=lanes.reason_of(error))
+        else:
+            yield Result(unit, now() - at, rows)
+
+
+def _fitting(dataset: GpuDataset, batch: Sequence[Unit], left_s: float, at_once: int) -> list[Unit]:
+    """As many of a batch, in its order, as are expected to end in time."""
+    found: list[Unit] = []
+    for unit in batch:
+        left_s -= _expected_s(dataset, unit, at_once)
+        if left_s < 0:
+            break
+        found.append(unit)
+    return found
+
+
+def _threads(at_once: int) -> dict[str, str]:
+    """So that compilers beside each other do not fight for cores."""
+    return {"TORCHINDUCTOR_COMPILE_THREADS": str(max(1, cores() // at_once))} if at_once > 1 else {}
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _compared(dataset: GpuDataset, rows: dict[str, list[AnyRow]]) -> dict[str, list[AnyRow]]:
@@ -141,59 +179,20 @@ def _compared(dataset: GpuDataset, rows: dict[str, list[AnyRow]]) -> dict[str, l
     return {**rows, **({"networks": found} if found else {})}
 
 
-def _with_mps(stack: ExitStack, dataset: GpuDataset, planned: tuple[Unit, ...], *, enter: bool) -> tuple[Mapping[str, str], tuple[Unit, ...]]:
+def _with_mps(stack: ExitStack, dataset: GpuDataset, planned: tuple[Unit, ...], uuid: str) -> tuple[Mapping[str, str], tuple[Unit, ...]]:
     """The daemon's variables; where it does not start, the plan without what needs it."""
-    if not enter:
+    if not uuid:
         return {}, planned
     try:
-        return stack.enter_context(partitions.mps_daemon()), planned
+        return stack.enter_context(partitions.mps_daemon(uuid)), planned
     except DeviceUnavailable as error:
         dataset.skips["mps"] = str(error)
         return {}, tuple(unit for unit in planned if not unit.sharing.startswith("mps-"))
 
 
-def _expected_s(dataset: GpuDataset, unit: Unit) -> float:
+def _expected_s(dataset: GpuDataset, unit: Unit, at_once: int) -> float:
     known = [
         outcome.seconds for key, outcome in dataset.units.items() if key.startswith(f"{unit.runtime}/{unit.kind}/") and outcome.status == "done"
     ]  # fmt: skip
     # A unit may well take longer than the middle one; a slice of work shall end in time all the same.
-    return 1.5 * statistics.median(known) if known else unit.expected_s
-
-
-def _machine_index(dataset: GpuDataset, machine: Machine) -> int:
-    """Where this machine stands in the provenance; it is added where it is new."""
-    document = provenance(machine)
-    alike = [index for index, known in enumerate(dataset.machines) if {**known, "date": None, "state": None} == {**document, "date": None, "state": None}]
-    if alike:
-        return alike[0]
-    dataset.machines.append(document)
-    return len(dataset.machines) - 1
-
-
-def provenance(machine: Machine) -> dict[str, Any]:
-    """What a reader must know of a machine to trust its rows, as plain JSON."""
-    gpu = machine.gpu
-    return {
-        "gpu": {"name": gpu.name, "driver": gpu.driver, "memoryMib": gpu.memory_mib, "computeMode": gpu.compute_mode, "mig": gpu.mig_enabled,
-                "multiprocessors": machine.torch.multiprocessors, "computeCapability": machine.torch.compute_capability, "maxClockMhz": gpu.max_clock_mhz,
-                "powerLimitWatts": gpu.power_limit_watts},
-        "gpusInMachine": machine.gpus,
-        "state": {"clockMhz": gpu.clock_mhz, "temperatureCelsius": gpu.temperature_celsius},
-        "cuda": machine.torch.cuda,
-        "versions": {name: _version(name) for name in _VERSIONED} | {"torch": machine.torch.version, "triton": machine.torch.triton},
-        "python": sys.version.split()[0],
-        "system": f"{platform.system()} {platform.release()}",
-        "date": now_utc(),
-        "protocol": {
-            "precision": "float32, TF32 off", "weights": "random, seed 0", "clocks": "not fixed",
-            "warmUp": "windows of 0.1 s until three in a row agree within 2 %, at most 2 s",
-            "kernels": "torch.profiler (Kineto), ten runs, joined to the compiler's own provenance",
-        },
-    }  # fmt: skip
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return 1.5 * statistics.median(known) if known else unit.expected_s(at_once)

@@ -19,6 +19,8 @@ _QUERIED: Final = (
 )  # fmt: skip
 _NOT_TOLD: Final = frozenset({"", "n/a", "[n/a]", "[not supported]", "[unknown error]"})
 _SMI_TIMEOUT_S: Final = 30.0
+# What a driver may tell of a GPU on which nothing runs.
+_IDLE_PERCENT: Final = 5.0
 MPS_CONTROL: Final = "nvidia-cuda-mps-control"
 
 
@@ -103,6 +105,20 @@ def parse_mig_devices(listing: str) -> tuple[tuple[str, str], ...]:
         if gpus == 1 and text.startswith("MIG ") and "UUID: " in text:
             found.append((text.split()[1], text.split("UUID: ")[1].rstrip(")")))
     return tuple(found)
+
+
+def refuse_busy(utilization: str) -> None:
+    """Refuses a GPU that somebody is using; one that does not tell (MIG is on) is taken.
+
+    Args:
+        utilization: the answer to `nvidia-smi --query-gpu=utilization.gpu`: percent of the last moments in which a kernel ran.
+
+    Raises:
+        DeviceUnavailable: somebody is.
+    """
+    busy = _number(utilization.strip())
+    if busy is not None and busy > _IDLE_PERCENT:
+        raise DeviceUnavailable(f"the GPU is busy ({busy:g} % of the last moments): whatever was measured beside that would be wrong; stop what runs there")
 
 
 def parse_torch(answer: Mapping[str, Any]) -> Torch:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,8 @@ from stowplan_predictor.errors import DeviceUnavailable
 from stowplan_predictor.training.cuda.machines import MPS_CONTROL
 
 _CONTROL_TIMEOUT_S: Final = 20.0
+# After which servers whose clients do not end are ended.
+_QUIT_S: Final = 10
 # Fewest multiprocessors of a green context and what their number is a multiple of, by major compute capability (CUDA driver API 13.0, "Green Contexts").
 _GREEN: Final[Mapping[int, tuple[int, int]]] = {7: (2, 2), 8: (4, 2), 9: (8, 8), 10: (8, 8), 12: (8, 8)}
 # A process that finds no daemon's pipe there is no client of any, also where one of this machine listens at the usual place.
@@ -57,8 +59,11 @@ def environment(sharing: str, mps: Mapping[str, str], mig: Mapping[str, str]) ->
 
 
 @contextmanager
-def mps_daemon() -> Iterator[Mapping[str, str]]:
-    """A daemon while this lasts; yields the variables of its clients.
+def mps_daemon(uuid: str) -> Iterator[Mapping[str, str]]:
+    """A daemon for one GPU while this lasts; yields the variables of its clients.
+
+    Args:
+        uuid: of that GPU: without it the daemon would serve all GPUs of the machine.
 
     Raises:
         DeviceUnavailable: it cannot be started.
@@ -67,11 +72,13 @@ def mps_daemon() -> Iterator[Mapping[str, str]]:
         clients = {"CUDA_MPS_PIPE_DIRECTORY": f"{folder}/pipe", "CUDA_MPS_LOG_DIRECTORY": f"{folder}/log"}
         for path in clients.values():
             Path(path).mkdir()
-        _control(["-d"], "", clients)
+        _control(["-d"], "", {**clients, "CUDA_VISIBLE_DEVICES": uuid})
         try:
             yield clients
         finally:
-            _control([], "quit\n", clients)
+            # A client that hangs is not waited for, and a daemon that died by itself must not cost what was measured.
+            with suppress(DeviceUnavailable):
+                _control([], f"quit -t {_QUIT_S}\n", clients)
 
 
 def _control(arguments: list[str], words: str, clients: Mapping[str, str]) -> None:

@@ -1,24 +1,19 @@
 """What a measured process does with torch on the GPU: describes it, measures networks and blocks, keeps one busy. Plain values in, plain values out."""
 
 import importlib.util
-import json
 import select
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
 import torch
 
-from stowplan_predictor.errors import RuntimeRefused
-from stowplan_predictor.training.cuda import compilers, modules, random_kernels, timings, traces
+from stowplan_predictor.training.cuda import compilers, modules, profiles, random_kernels, timings
 from stowplan_predictor.training.cuda.compilers import Prepared
 
 _DEVICE: Final = "cuda"
-_PROFILED_RUNS: Final = 10
 
 
 def describe() -> dict[str, Any]:
@@ -38,10 +33,18 @@ def describe() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measure(
-    *, runtime: str, network: str = "", seed: int | None = None, count: int = 0, kernels: bool = True, green_multiprocessors: int = 0
-) -> dict[str, Any]:
-    """A network of the zoo, or a block of random kernels, from end to end and, where asked for, kernel by kernel.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A network or a block that runs, and is not timed yet."""
+
+    prepared: Prepared
+    family: str
+    batch: int
+    kernels: bool
+
+
+def prepare(*, runtime: str, network: str = "", seed: int | None = None, count: int = 0, kernels: bool = True) -> Ready:
+    """A network of the zoo, or a block of random kernels, built and compiled; with `kernels`, so that it can be told kernel by kernel.
 
     Raises:
         RuntimeRefused: it does not run.
@@ -53,19 +56,28 @@ def measure(
         family, batch = entry.family, entry.batch
     else:
         module, inputs = modules.block(random_kernels.block(seed, count))
-    prepared = compilers.prepare(module, inputs, runtime, _DEVICE, provenance=kernels)
+    return Ready(compilers.prepare(module, inputs, runtime, _DEVICE, provenance=kernels), family, batch, kernels)
+
+
+def measure(ready: Ready, *, green_multiprocessors: int = 0) -> dict[str, Any]:
+    """From end to end and, where it was prepared for that, kernel by kernel.
+
+    Raises:
+        RuntimeRefused: it does not run.
+    """
+    prepared = ready.prepared
     with _within(green_multiprocessors):
         times = timings.measure(prepared.run, graphs=not green_multiprocessors)
         outputs = _checksums(prepared.run())
     found: dict[str, Any] = {
-        "family": family, "batch": batch, "wall_ms": times.wall_ms, "device_ms": times.device_ms, "method": times.method, "steady": times.steady,
+        "family": ready.family, "batch": ready.batch, "wall_ms": times.wall_ms, "device_ms": times.device_ms, "method": times.method, "steady": times.steady,
         "note": times.note, "compile_s": prepared.compile_s, "output_sum": outputs[0], "output_abs_sum": outputs[1],
         "multiprocessors": green_multiprocessors or torch.cuda.get_device_properties(0).multi_processor_count,
     }  # fmt: skip
-    if kernels:
-        runs = _profiled(prepared.run)
+    if ready.kernels:
+        runs = profiles.profiled(prepared.run)
         found["graphs"] = [{"nodes": [asdict(node) for node in graph.nodes.values()]} for graph in prepared.graphs]
-        found["kernels"] = _compiled_kernels(prepared, runs) if prepared.graphs else _eager_kernels(runs)
+        found["kernels"] = profiles.compiled_kernels(prepared, runs) if prepared.graphs else profiles.eager_kernels(runs)
     return found
 
 
@@ -112,52 +124,6 @@ def _tensors(value: Any) -> Iterator[Any]:  # noqa: ANN401
     elif isinstance(value, tuple | list):
         for item in value:
             yield from _tensors(item)
-
-
-def _profiled(run: Callable[[], Any]) -> tuple[traces.ProfiledRun, ...]:
-    from torch.profiler import ProfilerActivity, profile, record_function  # noqa: PLC0415
-
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], record_shapes=True) as profiler:
-        for _ in range(_PROFILED_RUNS):
-            with record_function(traces.RUN_MARK):
-                run()
-            torch.cuda.synchronize()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(path))
-        found = traces.profiled_runs(json.loads(path.read_text(encoding="utf-8"))["traceEvents"])
-    if not any(item.launches for item in found):
-        raise RuntimeRefused("the profiler recorded no CUDA kernel: is CUPTI allowed here (NVreg_RestrictProfilingToAdminUsers)?")
-    return found
-
-
-def _compiled_kernels(prepared: Prepared, runs: tuple[traces.ProfiledRun, ...]) -> list[dict[str, Any]]:
-    called = [(number, graph, kernel) for number, graph in enumerate(prepared.graphs) for kernel in graph.kernels]
-    joined = [traces.join([kernel for _, _, kernel in called], run) for run in runs]
-    return [
-        {
-            "graph": number, "position": position, "name": kernel.name, "source": "library" if kernel.is_library else "compiler",
-            "operators": graph.operators_of(kernel), "nodes": kernel.nodes, "shapes": "",
-            "durations_us": [item.duration_us for run in joined if (item := run[position]) is not None],
-            "launches": next((item.launches for run in joined if (item := run[position]) is not None), ()),
-        }
-        for position, (number, graph, kernel) in enumerate(called)
-    ]  # fmt: skip
-
-
-def _eager_kernels(runs: tuple[traces.ProfiledRun, ...]) -> list[dict[str, Any]]:
-    """Operators that launched something, by position: only where every run called the same ones."""
-    called = [traces.eager_kernels(run) for run in runs]
-    names = [[caller.name for caller, _ in run] for run in called]
-    if any(item != names[0] for item in names):
-        raise RuntimeRefused("the runs of this network differ from each other in the operators that they call")
-    return [
-        {
-            "graph": 0, "position": position, "name": caller.name, "source": "library", "operators": (caller.name,), "nodes": (), "shapes": caller.shapes,
-            "durations_us": [run[position][1].duration_us for run in called], "launches": timed.launches,
-        }
-        for position, (caller, timed) in enumerate(called[0])
-    ]  # fmt: skip
 
 
 def _green_supported() -> bool:

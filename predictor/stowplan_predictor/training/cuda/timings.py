@@ -1,7 +1,7 @@
 """Timing on a CUDA device: a locked warm-up, then one request at a time by the wall clock, and back to back by the device's own events.
 
 Warm-up is locked: windows of runs are timed until three in a row agree within 2 %, so that clocks, caches and the allocator have settled; where they never do
-within its time, the row says so. Clocks are not fixed unless whoever runs the campaign may and wants to (`--lock-clocks`).
+within its time, the row says so. Clocks are not fixed: that takes rights, and changes the GPU for others.
 """
 
 import time

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from stowplan_predictor.errors import MeasurementError, RuntimeRefused
@@ -18,31 +19,35 @@ Open = Callable[[], Worker]
 
 # No answer may take longer, whatever is left of the slice of work: compiling a large network takes about a minute.
 _ANSWER_S: Final = 170.0
-_WALL_S: Final = 2.0
+_WALL_S: Final = 1.5
+
+
+def preparing(unit: Unit) -> dict[str, Any]:
+    """What a worker is told to make ready for a network or a block."""
+    if unit.kind is Kind.KERNELS:
+        return {"runtime": unit.runtime, "seed": int(unit.subject), "count": plans.KERNELS_IN_BLOCK}
+    return {"runtime": unit.runtime, "network": unit.subject}
+
+
+def whole_rows(unit: Unit, answer: Mapping[str, Any]) -> dict[str, list[AnyRow]]:
+    """A worker's answer about a network or a block on the whole GPU."""
+    return _whole(unit, answer, f"random-block-{unit.subject}" if unit.kind is Kind.KERNELS else unit.subject)
+
+
+def limited(left_s: Callable[[], float]) -> Callable[[], float]:
+    """How long an answer may take now."""
+    return lambda: min(_ANSWER_S, left_s())
 
 
 def measured(unit: Unit, machine: Machine, start: Open, left_s: Callable[[], float]) -> dict[str, list[AnyRow]]:
-    """The rows of a unit.
+    """The rows of a partition or of pairs.
 
     Raises:
         MeasurementError: it could not be measured, or not in time.
     """
-
-    def limit_s() -> float:
-        return min(_ANSWER_S, left_s())
-
-    match unit.kind:
-        case Kind.NETWORK:
-            with start() as worker:
-                return _whole(unit, worker.ask("measure", limit_s(), runtime=unit.runtime, network=unit.subject), unit.subject)
-        case Kind.KERNELS:
-            with start() as worker:
-                seed, count = int(unit.subject), plans.KERNELS_IN_BLOCK
-                return _whole(unit, worker.ask("measure", limit_s(), runtime=unit.runtime, seed=seed, count=count), f"random-block-{seed}")
-        case Kind.PARTITION:
-            return {"networks": list(_partitioned(unit, machine, start, limit_s))}
-        case Kind.PAIR:
-            return {"pairs": [_pair(unit, start, limit_s)]}
+    if unit.kind is Kind.PARTITION:
+        return {"networks": list(_partitioned(unit, machine, start, limited(left_s)))}
+    return {"pairs": list(_pairs(unit, start, limited(left_s)))}
 
 
 def network_row(unit: Unit, answer: Mapping[str, Any], network: str, kernels: int | None) -> NetworkRow:
@@ -87,7 +92,8 @@ def _partitioned(unit: Unit, machine: Machine, start: Open, limit_s: Callable[[]
     with start() as worker:
         for network in plans.PARTITIONED:
             try:
-                answer = worker.ask("measure", limit_s(), runtime=unit.runtime, network=network, kernels=False, green_multiprocessors=green)
+                worker.ask("prepare", limit_s(), runtime=unit.runtime, network=network, kernels=False)
+                answer = worker.ask("measure", limit_s(), green_multiprocessors=green)
             except RuntimeRefused as error:
                 failures.append(f"{network}: {error}")
                 continue
@@ -99,23 +105,45 @@ def _partitioned(unit: Unit, machine: Machine, start: Open, limit_s: Callable[[]
     return found
 
 
-def _pair(unit: Unit, start: Open, limit_s: Callable[[], float]) -> PairRow:
-    subject, _, neighbour = unit.subject.partition("+")
-    with start() as one, start() as other:
-        opened = one.ask("open", limit_s(), runtime=unit.runtime, network=subject)
-        other.ask("open", limit_s(), runtime=unit.runtime, network=neighbour)
-        alone = one.ask("wall", limit_s(), seconds=_WALL_S)
-        other.ask("spin", limit_s())
-        beside = one.ask("wall", limit_s(), seconds=_WALL_S)
-        spun = other.ask("stop", limit_s())
-        again = one.ask("wall", limit_s(), seconds=_WALL_S)
-    slowed = describe(beside["wall_ms"])
-    return PairRow(
-        unit=unit.key, subject=subject, neighbour=neighbour, neighbours=1, runtime=unit.runtime, sharing=unit.sharing,
-        multiprocessors=opened["multiprocessors"], alone_ms=describe(alone["wall_ms"]).median_ms, beside_ms=slowed.median_ms, beside_p95_ms=slowed.p95_ms,
-        alone_again_ms=describe(again["wall_ms"]).median_ms, runs=slowed.runs, neighbour_requests_per_second=spun["runs"] / max(spun["seconds"], 1e-9),
-        measured_at=now_utc(),
-    )  # fmt: skip
+def _pairs(unit: Unit, start: Open, limit_s: Callable[[], float]) -> list[PairRow]:
+    """Each network beside each other one; alone before and after all of them. One that does not run is left out, unless fewer than two are left."""
+    with ExitStack() as stack:
+        workers = {network: stack.enter_context(start()) for network in plans.PAIRED}
+        for network, worker in workers.items():
+            worker.tell("open", runtime=unit.runtime, network=network)
+        opened: dict[str, Mapping[str, Any]] = {}
+        failures: list[str] = []
+        for network, worker in workers.items():
+            try:
+                opened[network] = worker.hear("open", limit_s())
+            except RuntimeRefused as error:
+                failures.append(f"{network}: {error}")
+        if len(opened) < 2:
+            raise MeasurementError("; ".join(failures)[:400])
+        found: list[PairRow] = []
+        for subject in opened:
+            found += _beside_each(unit, subject, {network: workers[network] for network in opened}, opened[subject]["multiprocessors"], limit_s)
+    return found
+
+
+def _beside_each(unit: Unit, subject: str, workers: Mapping[str, Worker], multiprocessors: int, limit_s: Callable[[], float]) -> list[PairRow]:
+    one = workers[subject]
+    alone_ms = describe(one.ask("wall", limit_s(), seconds=_WALL_S)["wall_ms"]).median_ms
+    beside = []
+    for neighbour, other in workers.items():
+        if neighbour != subject:
+            other.ask("spin", limit_s())
+            slowed = describe(one.ask("wall", limit_s(), seconds=_WALL_S)["wall_ms"])
+            beside.append((neighbour, slowed, other.ask("stop", limit_s()), now_utc()))
+    again_ms = describe(one.ask("wall", limit_s(), seconds=_WALL_S)["wall_ms"]).median_ms
+    return [
+        PairRow(
+            unit=unit.key, subject=subject, neighbour=neighbour, neighbours=1, runtime=unit.runtime, sharing=unit.sharing, multiprocessors=multiprocessors,
+            alone_ms=alone_ms, beside_ms=slowed.median_ms, beside_p95_ms=slowed.p95_ms, alone_again_ms=again_ms, runs=slowed.runs,
+            neighbour_requests_per_second=spun["runs"] / max(spun["seconds"], 1e-9), measured_at=at,
+        )
+        for neighbour, slowed, spun, at in beside
+    ]  # fmt: skip
 
 
 def _clock_mhz() -> float | None:

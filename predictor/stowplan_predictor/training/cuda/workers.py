@@ -1,7 +1,8 @@
 """The measured process: `python -m stowplan_predictor.training.cuda.workers` reads one JSON command a line and answers with one JSON line.
 
-Commands: `describe` (what torch sees), `measure` (a network or a block of random kernels, end to end and kernel by kernel), `open` and `wall` (a network kept
-ready, timed one request at a time), `spin` (run it without rest until the next line comes). What libraries print goes to standard error.
+Commands: `describe` (what torch sees), `prepare` and `measure` (a network or a block of random kernels, built and compiled; then end to end and kernel by
+kernel), `open` and `wall` (a network kept ready, timed one request at a time), `spin` (run it without rest until the next line comes). What libraries print
+goes to standard error.
 """
 
 import json
@@ -42,10 +43,19 @@ def _describe(_state: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, A
     return sessions.describe()
 
 
-def _measure(_state: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+def _prepare(state: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     from stowplan_predictor.training.cuda import sessions  # noqa: PLC0415
 
-    return sessions.measure(**arguments)
+    # The one before makes room first.
+    state.pop("ready", None)
+    state["ready"] = sessions.prepare(**arguments)
+    return {"prepared": True}
+
+
+def _measure(state: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    from stowplan_predictor.training.cuda import sessions  # noqa: PLC0415
+
+    return sessions.measure(state["ready"], **arguments)
 
 
 def _open(state: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +80,7 @@ def _spin(state: dict[str, Any], _arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 _COMMANDS: Final[Mapping[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]]] = {
-    "describe": _describe, "measure": _measure, "open": _open, "wall": _wall, "spin": _spin,
+    "describe": _describe, "prepare": _prepare, "measure": _measure, "open": _open, "wall": _wall, "spin": _spin,
 }  # fmt: skip
 
 
