@@ -31,8 +31,8 @@ USERS: Final[Mapping[str, str]] = {
     "system:kube-scheduler": "",
 }
 
-# A start takes 3 to 4 seconds on two idle cores; ten times that on a busy machine is still a start.
-START_TIMEOUT_S: Final = 60.0
+# A start takes 3 to 4 seconds on two idle cores; thirty times that on a busy machine is still a start.
+START_TIMEOUT_S: Final = 120.0
 # After SIGTERM.
 STOP_TIMEOUT_S: Final = 5.0
 
@@ -166,7 +166,7 @@ class Cluster:
         except (OSError, urllib.error.URLError):
             return False
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, user: str = ADMIN, timeout_s: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, user: str = ADMIN, timeout_s: float = 120) -> str:
         """Runs kubectl and answers its standard output.
 
         Raises:

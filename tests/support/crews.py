@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from controlplane_clusters import Cluster
 from stowplan_fleet import keys
+from support import api_definitions
 from support.components import Extender
 from support.controlplane import PATIENCE_S, empty_namespace, remove_nodes, wait_until
 from support.weathers import Weather
@@ -77,6 +78,9 @@ class Crew:
         self.cluster.await_ready(name, ready, PATIENCE_S)
 
     def _clear(self) -> None:
+        if not self.cluster.answers(f"/apis/{keys.GROUP}/{keys.VERSION}"):
+            api_definitions.serve(self.cluster)
+            self._note("our API was not served")
         spaces = self.cluster.kubectl("get", "namespaces", "-o", "jsonpath={range .items[?(@.status.phase=='Active')]}{.metadata.name}{'\\n'}{end}")
         for name in [name for name in spaces.split() if name.startswith(f"{self.prefix}-")]:
             empty_namespace(self.cluster, name)

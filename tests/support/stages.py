@@ -125,14 +125,14 @@ class Stage:
             subject = self.occupant(model, slice_class, requests_per_second)
             question = Question(subject, canonical_tenants(list(tenants)))
             devices = {device.name: device for device in self.devices.values()}
-            response = stub.Predict(request_to_message([question], devices, RUNTIME), timeout=30)
+            response = stub.Predict(request_to_message([question], devices, RUNTIME), timeout=120)
             return answers_from_message(response)[0]
 
     def occupant(self, model: str, slice_class: str, requests_per_second: float) -> Occupant:
         """A server process of a model on a slice, as questions name it."""
         with grpc.insecure_channel(f"127.0.0.1:{self.predictor_port}") as channel:
             stub = predictor_pb2_grpc.PredictorServiceStub(channel)
-            found = stub.AnalyzeGraph(pb.AnalyzeGraphRequest(onnx_model=(MODELS / f"{model}.onnx").read_bytes()), timeout=30)
+            found = stub.AnalyzeGraph(pb.AnalyzeGraphRequest(onnx_model=(MODELS / f"{model}.onnx").read_bytes()), timeout=120)
         return Occupant(GraphDigest(found.graph_digest), slices.parse_slice_class(slice_class), requests_per_second)
 
 
