@@ -30,6 +30,8 @@ _cluster = pytest.StashKey[Cluster]()
 _log_sizes = pytest.StashKey[dict[Path, int]]()
 # What a failed test shows of each log, at most: its end.
 _SHOWN_LOG_BYTES = 4000
+# Of a test on the control plane with all its fixtures.
+_LIMIT_S = 600
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -110,6 +112,13 @@ def controlplane(apiserver: Cluster, extender_url: str) -> Cluster:
     parts.start_scheduler(apiserver, "default-scheduler")
     parts.start_scheduler(apiserver, "stowplan", extender_url)
     return apiserver
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that drives the control plane waits for its start, too: on a busy machine longer than a test of our own code may take."""
+    for item in items:
+        if item.get_closest_marker("controlplane") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_LIMIT_S))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
