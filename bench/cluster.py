@@ -20,6 +20,7 @@ from typing import Any
 _HERE = Path(__file__).resolve()
 sys.path[:0] = [str(_HERE.parents[1]), str(_HERE.parents[1] / "tests"), str(_HERE.parents[1] / "tools")]
 
+from stowplan_extender.settings import PlacementSettings  # noqa: E402
 from stowplan_predictor.bundles.loading import shipped_bundle  # noqa: E402
 
 from bench.parts import applications, filters, throughputs  # noqa: E402 -- the path comes first
@@ -47,7 +48,10 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="|".join(PARTS), help="all of them where none is named")
     parser.add_argument("--json", type=Path, help="write the figures there; parts that were not run stay as they are")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--best-k", type=int, default=16, help="setting placement.best_k of the extender where pods are counted; 0: every node is returned")
+    shipped = PlacementSettings().best_k
+    parser.add_argument(
+        "--best-k", type=int, default=shipped, help="setting placement.best_k of the extender where pods are counted; 0: every node is returned"
+    )
     parser.add_argument("--sizes", default="", help="NODES:PODS,... in place of 100:1000,1000:1000,5000:600")
     parser.add_argument("--services", type=int, default=30, help="services applied, cold and warm each")
     given = parser.parse_args()
@@ -61,7 +65,13 @@ def main() -> int:
             case "filter":
                 found: dict[str, Any] = {"rows": filtered(given.runs)}
             case "throughput":
-                found = {"bestK": given.best_k, "rows": asyncio.run(throughputs.compared(sizes, given.runs, given.best_k))}
+                found = {"bestK": given.best_k, "rows": []}
+                for size in sizes:
+                    load = os.getloadavg()[0]
+                    rows = asyncio.run(throughputs.compared([size], given.runs, given.best_k))
+                    found["rows"] += [{**row, "date": _facts(load)["date"], "loadAverageAtStart": round(load, 2)} for row in rows]
+                    if given.json:
+                        _keep(given.json, part, {**_facts(load), **found})
             case "pace":
                 found = {"bestK": given.best_k, "nodes": 100, "pods": 1_000, "runs": asyncio.run(throughputs.paced(100, 1_000, given.runs, given.best_k))}
             case _:

@@ -1,6 +1,6 @@
 """How long the extender's filter takes at 100, 1,000 and 5,000 nodes: in process, and over HTTP on loopback.
 
-`python bench/extender_filter.py [--json FILE]`. Devices and latencies are made up (`support.toy_predictors`): this measures our own code and HTTP, not
+`python bench/extender_filter.py [--json FILE]`. Devices and latencies are made up (`support.toy_predictors`): this measures our own code and aiohttp, not
 the predictor, and no accuracy figure may rest on it. Client and server share one process, hence one core.
 
 - warm: the same kind of pod was judged before, as with the second replica of a service.
@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import aiohttp
 import msgspec
-from stowplan_extender import listeners, serving, wire
-from stowplan_extender.exchanges import Exchanges
+from aiohttp import web
+from stowplan_extender import serving, wire
 from stowplan_fleet import heaps
 from support import harbours
 from support.quays import Quay
@@ -105,20 +105,20 @@ async def over_http(case: Case) -> tuple[list[float], list[float]]:
     """One keep-alive connection on loopback."""
     quay, names = cluster(case.nodes, uneven=case.kind == "uneven")
     body = request(quay, names)
-    exchanges, listener = Exchanges(serving.scheduler_handles(quay.verbs, quay.metrics), 8 << 20), listeners.listen("127.0.0.1", 0)
-    await exchanges.start(listener)
+    runner = web.ServerRunner(serving.scheduler_server(quay.verbs, quay.metrics, 8 << 20))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with aiohttp.ClientSession() as http:
 
             async def ask() -> None:
-                async with http.post(f"http://127.0.0.1:{listener.getsockname()[1]}/filter", data=body, headers={"Content-Type": "application/json"}) as answer:
+                async with http.post(f"http://127.0.0.1:{runner.addresses[0][1]}/filter", data=body, headers={"Content-Type": "application/json"}) as answer:
                     await answer.read()
 
             await ask()
             return await measure(case.calls, ask, (lambda: None) if case.kind == "warm" else (lambda: forget(quay)))
     finally:
-        await exchanges.close(1.0)
-        listener.close()
+        await runner.cleanup()
 
 
 def request(quay: Quay, names: list[str]) -> bytes:

@@ -68,7 +68,7 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
 
     if ahead:
         await world.create(f"/api/v1/namespaces/{NAMESPACE}/pods", noted())
-    # As the chart sets it: the Lease is looked at before each binding.
+    # As the chart sets it: only who holds the Lease binds.
     lease = {"NAME": LEASE, "NAMESPACE": components.SYSTEM_NAMESPACE, "POD_NAME": "bench"}
     more = {"STOWPLAN_EXTENDER_PLACEMENT_BEST_K": str(best_k), **{f"STOWPLAN_EXTENDER_LEASE_{key}": value for key, value in lease.items()}}
     extender = components.extender(cluster, predictor_port, "stowplan-scheduler", more=more) if ours else None

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 from stowplan_fleet import channels, heaps
@@ -18,7 +19,6 @@ from stowplan_extender import credentials, listeners, serving
 from stowplan_extender.bindings import Binder
 from stowplan_extender.clocks import ClockWatch
 from stowplan_extender.connections import ApiConnection
-from stowplan_extender.exchanges import Exchanges
 from stowplan_extender.feeds import Feeds
 from stowplan_extender.judgements import Judge
 from stowplan_extender.leaderships import AlwaysLeading, Leadership, LeaseLeadership
@@ -27,6 +27,7 @@ from stowplan_extender.podcalls import HttpPodCalls
 from stowplan_extender.predictions import Predictions
 from stowplan_extender.probes import PredictorProbe
 from stowplan_extender.recorders import Recorder
+from stowplan_extender.serving import Farewell
 from stowplan_extender.settings import ExtenderSettings
 from stowplan_extender.upkeeps import Upkeep
 from stowplan_extender.verbs import Verbs
@@ -34,6 +35,8 @@ from stowplan_extender.views import ClusterView
 from stowplan_extender.wakeups import WakeUps
 
 _log = logging.getLogger(__name__)
+# Between two looks whether anybody is connected still; at both nobody must be, for one may be on its way from the socket's queue.
+_LOOK_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +106,26 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         best_k = settings.placement.best_k
         verbs = Verbs(view, judge, binder, feeds.check, best_k=best_k, metrics=metrics, filtered=wake_ups.filtered, recorder=recorder)
         serve = settings.serving
-        exchanges = Exchanges(serving.scheduler_handles(verbs, metrics), serve.body_bytes_max)
+        farewell = Farewell()
+        apps = (
+            web.AppRunner(serving.health_app(view, feeds, probe, metrics), access_log=None, shutdown_timeout=serve.drain_s),
+            web.ServerRunner(serving.scheduler_server(verbs, metrics, serve.body_bytes_max, farewell), shutdown_timeout=serve.drain_s),
+        )
 
         async def drain() -> None:
-            exchanges.farewell()
+            farewell.begin()
             await asyncio.sleep(serve.farewell_s)
-            listeners.deafen(listener)
+            listeners.deafen(scheduler.listener)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(serve.drain_s):
-                    await exchanges.emptied()
+                    await scheduler.emptied()
 
         async with (
             _background(feeds.run(), probe.run(), wake_ups.run(), upkeep.run(), leadership.follow(), ClockWatch(metrics.clock_jumps).run(), when_synced()),
-            _site(serving.health_app(view, feeds, probe, metrics), serve.health_host, serve.health_port, serve.drain_s) as health,
-            _exchanging(exchanges, serve.host, serve.port, serve.drain_s) as listener,
+            _site(apps[0], serve.health_host, serve.health_port) as health,
+            _site(apps[1], serve.host, serve.port) as scheduler,
         ):
-            yield Addresses(_url(listener), health, drain)
+            yield Addresses(scheduler.url, health.url, drain)
 
 
 @asynccontextmanager
@@ -145,31 +152,30 @@ async def _background(*works: Coroutine[None, None, None]) -> AsyncIterator[None
                 await task
 
 
-@asynccontextmanager
-async def _exchanging(exchanges: Exchanges, host: str, port: int, drain_s: float) -> AsyncIterator[socket.socket]:
-    listener = listeners.listen(host, port)
-    try:
-        await exchanges.start(listener)
-        yield listener
-    finally:
-        await exchanges.close(drain_s)
-        listener.close()
+@dataclass(frozen=True, slots=True)
+class _Site:
+    url: str
+    listener: socket.socket
+    runner: web.BaseRunner
+
+    async def emptied(self) -> None:
+        """Returns once nobody is connected any more."""
+        quiet = 0
+        while quiet < 2:
+            await asyncio.sleep(_LOOK_S)
+            server = self.runner.server
+            quiet = quiet + 1 if server is None or not server.connections else 0
 
 
 @asynccontextmanager
-async def _site(app: web.Application, host: str, port: int, drain_s: float) -> AsyncIterator[str]:
+async def _site(runner: web.BaseRunner, host: str, port: int) -> AsyncIterator[_Site]:
     listener = listeners.listen(host, port)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain_s)
     try:
         await runner.setup()
         await web.SockSite(runner, listener).start()
-        yield _url(listener)
+        address = listener.getsockname()
+        yield _Site(f"http://{address[0]}:{address[1]}", listener, runner)
     finally:
         # The server closes the socket when it stops; one that never started does not.
         await runner.cleanup()
         listener.close()
-
-
-def _url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

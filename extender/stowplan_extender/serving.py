@@ -3,9 +3,11 @@
 The scheduler takes any status but 200 for a failure without a reason, so everything is answered 200, and errors stand in `Error`.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,7 +15,6 @@ from stowplan_fleet.errors import FleetError
 
 from stowplan_extender import wire
 from stowplan_extender.errors import ExtenderError, NotYet, PodRefused, RequestRefused
-from stowplan_extender.exchanges import Handle
 from stowplan_extender.feeds import Feeds
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.probes import PredictorProbe
@@ -23,9 +24,52 @@ from stowplan_extender.wire import ExtenderBindingResult, ExtenderFilterResult
 
 _log = logging.getLogger(__name__)
 
+_JSON: Final = {"Content-Type": "application/json"}
 
-def scheduler_handles(verbs: Verbs, metrics: Metrics) -> Mapping[str, Handle]:
-    """What kube-scheduler talks to: POST /filter, /prioritize, /bind."""
+Handle = Callable[[bytes | None], Awaitable[bytes]]
+"""From a request's body, None where it was larger than allowed, to the answer's, JSON both. Raises nothing."""
+
+
+class Farewell:
+    """Whether clients are told to go: from then on each answer is the last one on its connection."""
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self) -> None:
+        """From now on."""
+        self.begun = True
+
+
+def scheduler_server(verbs: Verbs, metrics: Metrics, body_bytes_max: int, farewell: Farewell | None = None) -> web.Server:
+    """What kube-scheduler talks to: POST /filter, /prioritize, /bind.
+
+    aiohttp's server without its framework: an application's routes, signals and middlewares cost as much again for each request as the server itself.
+    """
+    handles, leaving = _scheduler_handles(verbs, metrics), farewell or Farewell()
+
+    async def handle(request: web.BaseRequest) -> web.Response:
+        answer = handles.get(request.path)
+        if answer is None or request.method != "POST":
+            return web.Response(status=404 if answer is None else 405, text="POST /filter, /prioritize and /bind are answered here")
+        try:
+            body: bytes | None = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            body = None
+        response = web.Response(body=await answer(body), headers=_JSON)
+        if leaving.begun:
+            response.force_close()
+        return response
+
+    loop = asyncio.get_running_loop()
+
+    def request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:  # noqa: ANN401 -- the server's own, handed through
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=body_bytes_max)
+
+    return web.Server(handle, request_factory=request, access_log=None)
+
+
+def _scheduler_handles(verbs: Verbs, metrics: Metrics) -> Mapping[str, Handle]:
 
     async def filter_(body: bytes) -> bytes:
         return wire.write(await verbs.filter(wire.read_args(body)))

@@ -130,6 +130,28 @@ async def test_a_pod_goes_the_whole_way(monkeypatch: pytest.MonkeyPatch) -> None
         assert stored["metadata"]["annotations"][keys.BUNDLE_ANNOTATION] == "toy@1"
 
 
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/preempt", 404), ("GET", "/filter", 405), ("PUT", "/bind", 405)])
+async def test_only_the_verbs_are_answered(monkeypatch: pytest.MonkeyPatch, method: str, path: str, status: int) -> None:
+    """Another path or method is refused, and says what is answered here."""
+    async with extender(monkeypatch) as running, running.http.request(method, f"{running.addresses.scheduler}{path}") as response:
+        assert response.status == status
+        assert "POST /filter, /prioritize and /bind" in await response.text()
+
+
+async def test_clients_are_told_to_go_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it drains, an answer is whole, says that it is the connection's last, and ends it; draining ends once nobody is connected."""
+    async with extender(monkeypatch) as running:
+        await running.ready()
+        async with running.http.post(f"{running.addresses.scheduler}/prioritize", data=b"{}") as response:
+            assert "Connection" not in response.headers
+        draining = asyncio.create_task(running.addresses.drain())
+        await asyncio.sleep(0)
+        async with running.http.post(f"{running.addresses.scheduler}/prioritize", data=b"{}") as response:
+            assert (response.headers["Connection"], await response.json()) == ("close", [])
+        async with asyncio.timeout(5):
+            await draining
+
+
 async def test_ready_only_once_synced_and_the_predictor_was_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alive at once; ready only after every list and the predictor's first answer; a predictor that leaves later is told, not fatal."""
     async with extender(monkeypatch, up=False) as running:

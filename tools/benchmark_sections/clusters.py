@@ -1,6 +1,6 @@
 """The cluster's section: filter over HTTP, pods a second, the pace of others, from apply to a node. Each part stands if it was run."""
 
-from benchmark_sections.tables import Row, held, number, spread, table, where
+from benchmark_sections.tables import Row, held, machine, number, spread, table, where
 
 FILTER_BARS = {(5_000, 20): 5.0, (5_000, 2_000): 25.0}
 RATIO_BARS = {100: 0.6, 1_000: 0.7, 5_000: 0.8}
@@ -34,7 +34,8 @@ def cluster_throughput(found: Row) -> list[str]:
     """Pods a second against the bare scheduler."""
     rows = [
         [
-            f"{row['nodes']:,}", f"{row['pods']:,}", str(row["runs"]), spread(row["barePodsPerSecond"]), spread(row["podsPerSecond"]), spread(row["ratio"]),
+            f"{row['nodes']:,}", f"{row['pods']:,}", f"{row['runs']} ({row['loadAverageAtStart']})",
+            spread(row["barePodsPerSecond"]), spread(row["podsPerSecond"]), spread(row["ratio"]),
             held(row["ratio"]["median"], RATIO_BARS[row["nodes"]], least=True) if row["nodes"] in RATIO_BARS else "-",
             f"{spread(row['extenderCpuMillisecondsPerPod'])}; {spread(row['predictorCpuMillisecondsPerPod'])}", spread(row["extenderPeakMegabytes"]),
         ]
@@ -43,7 +44,7 @@ def cluster_throughput(found: Row) -> list[str]:
     return [
         "### Pods a second, with the extender and without",
         "",
-        f"{where(found)}. One real control plane with kwok's nodes, everything on the same cores. The same scheduler binary and settings (every node",
+        f"{machine(found)}. One real control plane with kwok's nodes, everything on the same cores. The same scheduler binary and settings (every node",
         "sampled) with our extender and without it, in turns; a ratio is of the two of one run.",
         f"The extender answers {'the best ' + str(found['bestK']) + ' nodes' if found['bestK'] else 'every node that fits'} (`placement.best_k`).",
         "Pods are made before the scheduler starts; from the first bound to the last.",
@@ -52,7 +53,7 @@ def cluster_throughput(found: Row) -> list[str]:
             [
                 "nodes",
                 "pods",
-                "runs",
+                "runs (load average before)",
                 "bare, pods/s",
                 "with extender, pods/s",
                 "ratio",

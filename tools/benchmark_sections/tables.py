@@ -16,11 +16,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
-def where(found: Row) -> str:
-    """When and on what a part was run."""
+def machine(found: Row) -> str:
+    """When a part was run last, and on what."""
     host = found["host"]
-    machine = f"{host['cpu']}, {host['cores']} cores, Linux {host['kernel']}"
-    return f"{found['date'][:10]}, {machine}, Python {found['python']}, load average {host['loadAverageAtStart']} at the start"
+    return f"{found['date'][:10]}, {host['cpu']}, {host['cores']} cores, Linux {host['kernel']}, Python {found['python']}"
+
+
+def where(found: Row) -> str:
+    """The same for a part of one start, with what was going on then."""
+    return f"{machine(found)}, load average {found['host']['loadAverageAtStart']} at the start"
 
 
 def spread(row: Row, suffix: str = "") -> str:
