@@ -34,7 +34,8 @@ def cluster_throughput(found: Row) -> list[str]:
     """Pods a second against the bare scheduler."""
     rows = [
         [
-            f"{row['nodes']:,}", f"{row['pods']:,}", f"{row['runs']} ({row['loadAverageAtStart']})",
+            f"{row['nodes']:,}", f"{row['pods']:,}",
+            f"{row['runs']} ({row.get('loadAverageAtStart', found['host']['loadAverageAtStart'])})",
             spread(row["barePodsPerSecond"]), spread(row["podsPerSecond"]), spread(row["ratio"]),
             held(row["ratio"]["median"], RATIO_BARS[row["nodes"]], least=True) if row["nodes"] in RATIO_BARS else "-",
             f"{spread(row['extenderCpuMillisecondsPerPod'])}; {spread(row['predictorCpuMillisecondsPerPod'])}", spread(row["extenderPeakMegabytes"]),
