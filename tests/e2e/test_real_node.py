@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import realnode_lifecycles as lifecycles
 import realnode_probes as probes
 import yaml
 from controlplane_clusters import Cluster, free_ports
+from realnode_images import CHART
 from realnode_installs import EXAMPLE_NAMESPACE, EXAMPLE_SERVICE, EXAMPLES, SYSTEM
 from realnode_lifecycles import NODE, RealNode
 from realnode_probes import RealNodeImpossible
@@ -134,6 +136,26 @@ def test_the_predictor_answers_only_who_shows_a_certificate(real: RealNode) -> N
     )
     said = real.cluster.kubectl("exec", "-n", SYSTEM, "deployment/stowplan-predictor", "--", "python", "-c", program)
     assert said.split() == ["UNAVAILABLE", "UNAVAILABLE"]
+
+
+def test_certificates_change_without_a_restart(real: RealNode) -> None:
+    """An upgrade issues other ones; the kubelet swaps the files, all three processes take them up, and the same pods answer `helm test`."""
+
+    def restarts() -> dict[str, int]:
+        pods = real.cluster.get("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component in (predictor, operator, scheduler)")["items"]
+        return {item["metadata"]["name"]: sum(status["restartCount"] for status in item["status"]["containerStatuses"]) for item in pods}
+
+    def renewed() -> bool:
+        # A change of the pod makes the kubelet look at its volumes now, and not within two minutes.
+        real.cluster.kubectl("annotate", "pods", "-n", SYSTEM, "-l", "app.kubernetes.io/instance=stowplan", f"looked={time.monotonic_ns()}", "--overwrite")
+        logs = (real.cluster.kubectl("logs", "-n", SYSTEM, name, "--all-containers") for name in before)
+        return all("certificates renewed" in log for log in logs)
+
+    before = restarts()
+    installs.helm(real.cluster, "upgrade", "stowplan", str(CHART), "-n", SYSTEM, "--set", "tls.generated.days=365")
+    wait_until(renewed, 180, "the renewed certificates are not taken up")
+    assert re.search(r"Phase:\s+Succeeded", installs.helm(real.cluster, "test", "stowplan", "-n", SYSTEM, "--timeout", "120s"))
+    assert restarts() == before
 
 
 def test_a_request_is_answered_by_onnx_runtime(server: str) -> None:

