@@ -141,7 +141,7 @@ def kernel_rows(unit: str, network: SyntheticNetwork, runtime: str, chance: np.r
                 0,
                 position,
                 f"kernel{position}",
-                "library",
+                "library" if own or layer.kind == "linear" else "compiler",
                 (eager if own else compiled,),
                 () if own else (made,),
                 json.dumps(shapes) if own else "",

@@ -21,6 +21,7 @@ from stowplan_predictor.training.gpubundles import operators
 from stowplan_predictor.training.gpubundles.operators import Call, Task
 
 _FLOAT: Final = "f32"
+_LIBRARY: Final = "library"
 # An argument of a printed call: a list, or whatever stands between two commas.
 _ARGUMENT: Final = re.compile(r"\[[^\]]*\]|[^,\s][^,]*")
 
@@ -101,6 +102,8 @@ def _compiled(row: KernelRow, nodes: Mapping[str, NodeRow]) -> Call | None:
     # `None` is a bias that is not there; scalars and lists are values.
     values = [text.strip() for text, source in zip(arguments, given, strict=True) if source is None and text.strip() != "None"]
     tensors = [source for source in given if source is not None]
-    if any(source.dtype != _FLOAT for source in tensors):
+    call = Call(operators.plain(node.target), tuple(source.shape for source in tensors), tuple(values))
+    # A product is what the library computes: a generated kernel of the same node only changes its layout, or adds its bias.
+    if any(source.dtype != _FLOAT for source in tensors) or (row.source == _LIBRARY) != operators.is_product(call):
         return None
-    return Call(operators.plain(node.target), tuple(source.shape for source in tensors), tuple(values))
+    return call

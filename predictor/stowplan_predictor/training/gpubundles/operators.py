@@ -12,6 +12,8 @@ _ITEM: Final = 4.0
 _INTEGERS: Final = re.compile(r"-?\d+")
 _UNARY: Final = {"relu": "relu", "gelu": "gelu", "tanh": "tanh"}
 _BINARY: Final = {"add": "add", "div": "div", "mul": "mul", "pow": "pow"}
+# Operations an element, as the served code counts them (`graphs.pointwise_flops`); one for all others.
+_OPERATIONS: Final = {"gelu": 5.0, "softmax": 5.0, "ln": 7.0}
 
 Shape = tuple[int, ...]
 
@@ -108,7 +110,8 @@ def _pair(text: str) -> tuple[int, int]:
 
 def _light(kind: str, shape: Shape, tensors: int) -> Task:
     rows, columns = float(math.prod(shape[:-1])), float(shape[-1] if shape else 1)
-    return Task(kind, (1.0, rows, columns, 1.0, 1.0, rows * columns, _ITEM * tensors * rows * columns), measured=True)
+    flops = _OPERATIONS.get(kind, 1.0) * rows * columns
+    return Task(kind, (1.0, rows, columns, 1.0, 1.0, flops, _ITEM * tensors * rows * columns), measured=True)
 
 
 def _elementwise(call: Call) -> Task | None:
@@ -136,6 +139,11 @@ _MAKERS: Final[Mapping[str, Callable[[Call], Task | None]]] = {
     **dict.fromkeys((*_UNARY, *_BINARY), _elementwise),
     **dict.fromkeys(("softmax", "safe_softmax", "layer_norm", "native_layer_norm"), _over_last),
 }  # fmt: skip
+
+
+def is_product(call: Call) -> bool:
+    """True for matrix products and convolutions."""
+    return _MAKERS.get(call.name) in (_fully_connected, _product, _convolution)
 
 
 def calls_values(arguments: Sequence[str | None]) -> tuple[str, ...]:
