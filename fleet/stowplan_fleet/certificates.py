@@ -34,16 +34,24 @@ class CertificateFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Validity:
+    """From when to when a certificate is good."""
+
+    begins: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Certificates:
     """What the files held when they agreed with each other, as PEM; empty where there is no file."""
 
     certificate: bytes
     key: bytes
     authorities: bytes
-    ends: datetime | None
-    """When our own certificate ends to be valid, or one that leads to its authority, whichever is first; None without one."""
-    authorities_end: datetime | None
-    """When the last of the authorities ends; None without any."""
+    own: Validity | None
+    """Of our own certificate, or of one that leads to its authority, whichever ends first; None without one."""
+    trusted: Validity | None
+    """Of the authority that ends last; None without any."""
 
     @property
     def contents(self) -> tuple[bytes, bytes, bytes]:
@@ -72,7 +80,7 @@ def read(files: CertificateFiles) -> Certificates:
 
 def _judged(files: CertificateFiles, contents: tuple[bytes, bytes, bytes]) -> Certificates:
     certificate, key, authorities = contents
-    ends = None
+    own = None
     if files.certificate:
         chain = _chain(files.certificate, certificate)
         if _public(chain[0]) != _public_of_key(files.key, key):
@@ -80,9 +88,9 @@ def _judged(files: CertificateFiles, contents: tuple[bytes, bytes, bytes]) -> Ce
                 f"{files.key}: not the key of the certificate {files.certificate} ({_named(chain[0])}). While both are being replaced this passes within "
                 "seconds; if it stays, put certificate and key of one pair there"
             )
-        ends = min(one.not_valid_after_utc for one in chain)
+        own = min(map(_validity, chain), key=lambda one: one.ends)
     trusted = _chain(files.authorities, authorities) if files.authorities else []
-    return Certificates(certificate, key, authorities, ends, max((one.not_valid_after_utc for one in trusted), default=None))
+    return Certificates(certificate, key, authorities, own, max(map(_validity, trusted), key=lambda one: one.ends, default=None))
 
 
 class Renewals:
@@ -120,7 +128,7 @@ class Renewals:
         if found == self.current:
             return False
         self.current = found
-        logger.info("certificates renewed", extra={"certificate": self._files.certificate, "ends": found.ends and found.ends.isoformat()})
+        logger.info("certificates renewed", extra={"certificate": self._files.certificate, "ends": found.own and found.own.ends.isoformat()})
         if self._watcher is not None:
             self._watcher.read(found)
         return True
@@ -148,6 +156,10 @@ def _chain(path: str, content: bytes) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
         raise CertificateRefused(f"{path}: no certificate in PEM form, which begins with -----BEGIN CERTIFICATE-----") from error
+
+
+def _validity(certificate: x509.Certificate) -> Validity:
+    return Validity(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
 
 
 def _public_of_key(path: str, content: bytes) -> bytes:

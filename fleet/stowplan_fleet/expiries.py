@@ -32,14 +32,14 @@ class Expiries(Collector):
         self._failures.inc()
 
     def collect(self) -> Iterable[Metric]:
-        """When each ends, in seconds of the Unix clock."""
-        family = GaugeMetricFamily(
-            f"stowplan_{self._component}_certificate_expiration_timestamp_seconds",
-            "When a certificate in use ends to be valid: our own, or the last of the authorities we trust.",
-            labels=["certificate"],
-        )
+        """When each ends, in seconds of the Unix clock, and how long it was made to last."""
+        prefix, which = f"stowplan_{self._component}_certificate", "our own, or the last of the authorities we trust."
+        ends = GaugeMetricFamily(f"{prefix}_expiration_timestamp_seconds", f"When a certificate in use ends to be valid: {which}", labels=["certificate"])
+        lifetime = GaugeMetricFamily(f"{prefix}_lifetime_seconds", f"How long it is valid from its beginning to its end: {which}", labels=["certificate"])
         if self._current is not None:
-            for name, ends in (("own", self._current.ends), ("authority", self._current.authorities_end)):
-                if ends is not None:
-                    family.add_metric([name], ends.timestamp())
-        yield family
+            for name, validity in (("own", self._current.own), ("authority", self._current.trusted)):
+                if validity is not None:
+                    ends.add_metric([name], validity.ends.timestamp())
+                    lifetime.add_metric([name], (validity.ends - validity.begins).total_seconds())
+        yield ends
+        yield lifetime

@@ -42,14 +42,15 @@ def test_the_earliest_end_of_a_chain_counts(tmp_path: Path) -> None:
     volume = SecretVolume(tmp_path / "secret")
     volume.write(chain(LEAF) + chain(CA.issue_cert("between.test", not_after=soon)), LEAF.private_key_pem.bytes(), CA.cert_pem.bytes())
     found = certificates.read(files_of(volume))
-    assert found.ends == soon
-    assert found.authorities_end is not None
+    assert found.own is not None
+    assert found.own.ends == soon
+    assert found.trusted is not None
 
 
 def test_a_party_without_a_certificate_has_authorities_only(volume: SecretVolume) -> None:
     """A client may believe a server and show nothing itself."""
     found = certificates.read(CertificateFiles(authorities=volume.authorities))
-    assert (found.certificate, found.key, found.ends) == (b"", b"", None)
+    assert (found.certificate, found.key, found.own) == (b"", b"", None)
 
 
 def test_a_key_of_another_certificate_is_refused(volume: SecretVolume) -> None:
@@ -98,7 +99,7 @@ def test_whatever_files_hold_is_read_or_refused(tmp_path_factory: pytest.TempPat
         found = certificates.read(files_of(volume))
     except CertificateRefused as error:
         refusal = str(error)
-    assert refusal.startswith(str(volume.folder)) or (found.ends is not None and found.authorities_end is not None)
+    assert refusal.startswith(str(volume.folder)) or (found.own is not None and found.trusted is not None)
 
 
 def test_renewals_tell_what_is_in_use(volume: SecretVolume) -> None:
@@ -116,8 +117,9 @@ def test_renewals_tell_what_is_in_use(volume: SecretVolume) -> None:
     assert registry.get_sample_value(FAILURES) == 1
 
     ends = dt.datetime.now(dt.UTC).replace(microsecond=0) + dt.timedelta(days=30)
-    volume.put(CA.issue_cert("predictor.test", not_after=ends), CA)
+    volume.put(CA.issue_cert("predictor.test", not_before=ends - dt.timedelta(days=90), not_after=ends), CA)
     assert renewals.look()
+    assert registry.get_sample_value("stowplan_extender_certificate_lifetime_seconds", {"certificate": "own"}) == 90 * 86400
     assert registry.get_sample_value(EXPIRATION, {"certificate": "own"}) == ends.timestamp()
 
 
