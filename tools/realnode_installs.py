@@ -16,7 +16,7 @@ EXAMPLES: Final = CHART.parent.parent / "examples"
 DEVICE: Final = "this-machine"
 EXAMPLE_NAMESPACE: Final = "vision"
 EXAMPLE_SERVICE: Final = "shelf-labels"
-_INSTALL_TIMEOUT_S: Final = 180
+_INSTALL_TIMEOUT_S: Final = 420
 
 
 def install_chart(cluster: Cluster, *values: str) -> None:
