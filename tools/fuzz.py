@@ -1,4 +1,4 @@
-"""Fuzzes what strangers send us: `python tools/fuzz.py [requests|exchanges|objects|services|models ...] [--count N] [--seconds S] [--record FILE]`.
+"""Fuzzes what strangers send us: `python tools/fuzz.py [requests|objects|services|models ...] [--count N] [--seconds S] [--record FILE]`.
 
 With atheris installed (extra `dev`, Linux) inputs are coverage-guided: libFuzzer's own mutations and ours in turns, from a corpus that is kept from run to
 run; without it, mutated at random from the seeds and from earlier mutations, and the record says so. Each target runs in a process of its own
@@ -19,7 +19,7 @@ import fuzzing_records  # noqa: E402 -- found by the path above
 import fuzzing_runs  # noqa: E402
 from fuzzing_runs import Wanted  # noqa: E402
 
-TARGETS: Final = ("requests", "exchanges", "objects", "services", "models")
+TARGETS: Final = ("requests", "objects", "services", "models")
 
 
 def main() -> int:

@@ -27,7 +27,6 @@ _REPORT_EVERY_S: Final = 1.0
 # Each branch of these is watched, which makes them several times slower.
 _INSTRUMENTED: Final = {
     "requests": ["stowplan_extender", "stowplan_fleet"],
-    "exchanges": ["stowplan_extender"],
     "objects": ["stowplan_extender", "stowplan_fleet"],
     "services": ["stowplan_operator", "stowplan_fleet"],
     "models": ["stowplan_predictor.graphs", "stowplan_predictor.fusion", "stowplan_predictor.kernels", "stowplan_predictor.pipelines"],

@@ -16,7 +16,6 @@ def seeds() -> Mapping[str, Sequence[bytes]]:
     """By the name of the target."""
     return {
         "requests": _encoded(*_requests()),
-        "exchanges": _exchanges(),
         "objects": _encoded(*_objects()),
         "services": _encoded(*_services()),
         "models": models(),
@@ -33,20 +32,6 @@ def _requests() -> list[dict[str, Any]]:
     other = {"Pod": harbours.pod_json("p", "bee", cpu="2"), "NodeNames": ["one"]}
     binding = {"PodName": "p", "PodNamespace": "vision", "PodUID": "uid-p", "Node": "one"}
     return [args, stranger, other, binding]
-
-
-def _exchanges() -> list[bytes]:
-    """Requests as kube-scheduler's client sends them: one, several ahead, in chunks, with a question first, too large, and with another method."""
-    args, _, _, binding = _encoded(*_requests())
-
-    def post(path: str, body: bytes, more: str = "") -> bytes:
-        return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-    chunked = b"POST /filter HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(args), args)
-    ahead = post("/filter", args) + post("/prioritize", args) + post("/bind", binding)
-    asked = post("/filter", args, "Expect: 100-continue\r\n")
-    last = post("/filter", args, "Connection: close\r\n") + post("/filter", args)
-    return [post("/filter", args), ahead, chunked, asked, last, post("/filter", b" " * 5_000), post("/none", b""), b"GET /filter HTTP/1.0\r\n\r\n"]
 
 
 def _objects() -> list[dict[str, Any]]:

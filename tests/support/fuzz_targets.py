@@ -1,5 +1,5 @@
-"""What is fuzzed: requests of the scheduler and its connections, objects of the API server, services, model files. Each target takes bytes and must end in
-order, whatever they are.
+"""What is fuzzed: requests of the scheduler, objects of the API server, services, model files. Each target takes bytes and must end in order, whatever
+they are.
 
 In order means: an answer, or an error of our own tree. Anything else is a finding, as are a hang and memory that grows.
 """
@@ -24,7 +24,6 @@ from stowplan_predictor.pipelines.analyses import analysed
 from stowplan_predictor.pipelines.cuts import RULES, Cuts
 from stowplan_predictor.serving import frames
 from stowplan_predictor.serving.settings import Analysis
-from support.fuzz_exchanges import exchanges_target
 from support.fuzz_scenes import ExtenderScene
 from support.fuzz_services import services_target
 from support.model_mutations import mutated_model
@@ -99,7 +98,6 @@ def models_target() -> Iterator[Target]:
 
 TARGETS: Final[Mapping[str, Callable[[], Opened]]] = {
     "requests": requests_target,
-    "exchanges": exchanges_target,
     "objects": objects_target,
     "services": services_target,
     "models": models_target,
