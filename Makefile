@@ -86,8 +86,8 @@ bench: .venv/.installed-dev ## Benchmarks: five runs each, median and spread (th
 FUZZ_COUNT ?= 100000
 
 .PHONY: fuzz
-fuzz: .venv/.installed-dev ## Fuzz requests, objects and model files: FUZZ_COUNT inputs of each, guided by coverage where atheris is installed
-	@$(BIN)/python tools/fuzz.py --count $(FUZZ_COUNT)
+fuzz: .venv/.installed-dev ## Fuzz requests, objects, services and model files: FUZZ_COUNT inputs of each, guided by coverage where atheris is installed
+	@$(BIN)/python tools/fuzz.py --count $(FUZZ_COUNT) --record bench/results/fuzzing.json
 
 .PHONY: dataset
 dataset: .venv/.installed-dev ## Measure this machine: about four hours in runs of 85 minutes, resumable; nothing else may run beside it

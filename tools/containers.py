@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     build.add_argument("targets", nargs="*", metavar="TARGET", help=f"of images/Containerfile: {', '.join(recipes.targets())} (default: all)")
     build.add_argument("--engine", choices=["auto", "none", *ENGINES], default="auto", help="what builds (default: the first engine that works, else none)")
     build.add_argument("--base", help="base image for an engine, best pinned by digest")
+    build.add_argument("--option", action="append", default=[], help="passed on to the engine's build, such as --option=--network=host")
     build.add_argument("--out", type=Path, default=OUT, help="folder of the archives built without an engine (default: build/images)")
     commands.add_parser("lock", help="pin the Debian packages that the archive has today")
     options = parser.parse_args(arguments)
@@ -48,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         targets = [known[name] for name in options.targets or known]
         engine = working_engine() if options.engine == "auto" else options.engine
         if engine is None or engine == "none":
-            if options.base:
-                parser.error("--base needs an engine; without one the base is made of images/debian.lock")
+            if options.base or options.option:
+                parser.error("--base and --option need an engine; without one the base is made of images/debian.lock")
             without_engine(targets, options.out)
         else:
-            _with_engine(engine, [target.name for target in targets], options.base)
+            _with_engine(engine, [target.name for target in targets], options.base, options.option)
     except ImagesError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -83,10 +84,10 @@ def without_engine(targets: Sequence[recipes.Recipe], out: Path) -> list[layouts
     return built
 
 
-def _with_engine(engine: str, targets: Sequence[str], base: str | None) -> None:
+def _with_engine(engine: str, targets: Sequence[str], base: str | None, more: Sequence[str]) -> None:
     for target in targets:
         name = f"localhost/stowplan-{target}:{builds.version()}"
-        options = ["--file", str(recipes.CONTAINERFILE), "--target", target, "--tag", name, *(["--build-arg", f"BASE={base}"] if base else [])]
+        options = ["--file", str(recipes.CONTAINERFILE), "--target", target, "--tag", name, *(["--build-arg", f"BASE={base}"] if base else []), *more]
         if subprocess.run([engine, "build", *options, str(packages.ROOT)], check=False).returncode != 0:
             raise ImageBuildFailed(f"{engine} could not build {name}; what it said stands above")
         print(name)

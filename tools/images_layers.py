@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,10 @@ SITE: Final = "opt/site"
 # The Python of Debian 12; wheels are chosen for it, whatever Python runs this.
 _PYTHON: Final = "3.11"
 _PLATFORMS: Final = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "linux_x86_64")
+# The last layers that stay, by kind: of the four images' dependencies those of three states of the tree.
+_KEPT_OF_A_KIND: Final = {"base": 3, "dependencies": 12}
+# A build that runs may still read what it asked for.
+_IN_USE_S: Final = 3_600.0
 _NOBODY: Final = "65532"
 _LOADER: Final = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
 
@@ -139,9 +144,12 @@ def _compile(base: Path, folders: Sequence[Path], top: Path) -> None:
 
 
 def _kept(kind: str, made_from: str) -> Path:
-    """Where a layer is kept: named by what it was made from, the builder included."""
+    """Where a layer is kept: named by what it was made from, the builder included. One that is there counts as used now."""
     builder = b"".join(Path(module.__file__ or "").read_bytes() for module in (packages, trees)) + Path(__file__).read_bytes()
-    return cache_folder() / f"{kind}-{hashlib.sha256(made_from.encode() + builder).hexdigest()[:16]}.tar"
+    kept = cache_folder() / f"{kind}-{hashlib.sha256(made_from.encode() + builder).hexdigest()[:16]}.tar"
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(kept)
+    return kept
 
 
 def _keep(tree: trees.Tree, path: Path) -> None:
@@ -149,6 +157,24 @@ def _keep(tree: trees.Tree, path: Path) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     trees.write_layer(tree, partial)
     partial.rename(path)
+    prune(path.parent, time.time())
+
+
+def prune(cache: Path, now_s: float) -> None:
+    """Lets go of layers that nobody has asked for lately, but for the last few of each kind: each change of a pin makes 200 MB anew.
+
+    Args:
+        cache: the folder of layers.
+        now_s: seconds since 1970.
+    """
+    for kind, count in _KEPT_OF_A_KIND.items():
+        dated = []
+        for path in cache.glob(f"{kind}-*.tar"):
+            with contextlib.suppress(FileNotFoundError):  # another build prunes, too
+                dated.append((path.stat().st_mtime, path))
+        for used_s, path in sorted(dated, reverse=True)[count:]:
+            if now_s - used_s > _IN_USE_S:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from typing import Any, Final
 import images_trees as trees
 
 _MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+# The same images are the same bytes, whenever they are made.
+_CREATED: Final = "1970-01-01T00:00:00Z"
 _PLATFORM: Final = {"architecture": "amd64", "os": "linux"}
 
 
@@ -52,7 +54,10 @@ def write(images: Sequence[Image], path: Path) -> None:
     blobs: dict[str, bytes | Layer] = {}
     index = []
     for image in images:
-        configuration = _put(blobs, {**_PLATFORM, "created": "1970-01-01T00:00:00Z", "config": image.configuration, "rootfs": _rootfs(image)})
+        # Buildah builds on no image whose history does not name each of its layers.
+        history = [{"created": _CREATED, "created_by": f"tools/containers.py: {layer.digest}"} for layer in image.layers]
+        rootfs = {"type": "layers", "diff_ids": [layer.digest for layer in image.layers]}
+        configuration = _put(blobs, {**_PLATFORM, "created": _CREATED, "config": image.configuration, "rootfs": rootfs, "history": history})
         layers = [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer.digest, "size": layer.size} for layer in image.layers]
         manifest = _put(
             blobs,
@@ -74,10 +79,6 @@ def write(images: Sequence[Image], path: Path) -> None:
         for digest, content in sorted(blobs.items()):
             _add(archive, f"blobs/sha256/{digest.removeprefix('sha256:')}", content)
     partial.rename(path)
-
-
-def _rootfs(image: Image) -> dict[str, Any]:
-    return {"type": "layers", "diff_ids": [layer.digest for layer in image.layers]}
 
 
 def _put(blobs: dict[str, bytes | Layer], value: dict[str, Any]) -> dict[str, Any]:

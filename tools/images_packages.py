@@ -24,11 +24,13 @@ LOCK: Final = ROOT / "images" / "debian.lock"
 # The second one keeps every version for ever, and is slow.
 MIRRORS: Final = ("https://deb.debian.org/debian", "https://snapshot.debian.org/archive/debian/20261122T000000Z")
 INDEX: Final = "dists/bookworm/main/binary-amd64/Packages.xz"
-# By purpose: a Python to run our images, the programs of a real node that are no Go modules, and Prometheus with promtool (its Go module builds for long).
+# By purpose: a Python to run our images, the programs of a real node that are no Go modules, Prometheus with promtool (its Go module builds for long), and
+# what a base has more on which an engine runs the Containerfile (its RUN lines ask for a shell).
 WANTED: Final = {
     "python": ("python3.11-minimal", "libpython3.11-stdlib", "libstdc++6", "ca-certificates", "base-files", "netbase", "tzdata"),
     "node": ("nftables", "runc"),
     "monitoring": ("prometheus",),
+    "shell": ("dash", "coreutils"),
 }
 # Needed by maintainer scripts only, which do not run here.
 _LEFT_OUT: Final = frozenset({"awk", "debconf", "dpkg", "perl-base", "tar", "init-system-helpers", "media-types", "mailcap", "lsb-base", "openssl", "adduser"})

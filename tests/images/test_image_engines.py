@@ -31,9 +31,9 @@ def test_a_client_without_a_daemon_is_passed_over(programs: Path) -> None:
 def test_an_engine_builds_one_target_with_the_base_as_asked(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The engine gets the Containerfile, the target, the tag of the chart's default, and the base."""
     engine(programs, "podman", 0)
-    assert containers.main(["build", "predictor", "--base", "example.com/python@sha256:0"]) == 0
+    assert containers.main(["build", "predictor", "--base", "example.com/python@sha256:0", "--option=--network=host"]) == 0
     asked = (programs / "podman.diary").read_text().splitlines()[-1]
-    assert "--target predictor --tag localhost/stowplan-predictor:0.1.0 --build-arg BASE=example.com/python@sha256:0" in asked
+    assert "--target predictor --tag localhost/stowplan-predictor:0.1.0 --build-arg BASE=example.com/python@sha256:0 --network=host" in asked
     assert capsys.readouterr().out == "localhost/stowplan-predictor:0.1.0\n"
 
 

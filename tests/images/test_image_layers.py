@@ -7,6 +7,7 @@ import stat
 import tarfile
 from pathlib import Path
 
+import images_layers as layers
 import images_layouts as layouts
 import images_trees as trees
 from hypothesis import given
@@ -78,7 +79,25 @@ def test_an_archive_is_an_oci_layout_in_which_shared_layers_lie_once(tmp_path: P
     assert [layer["digest"] for manifest in manifests for layer in manifest["layers"]] == [base.digest, one.digest, base.digest, two.digest]
     configuration = json.loads(blobs[f"blobs/sha256/{manifests[0]['config']['digest'][7:]}"])
     assert configuration["rootfs"]["diff_ids"] == [base.digest, one.digest]
+    assert len(configuration["history"]) == 2  # engines build on nothing whose history leaves a layer out
     assert configuration["config"] == {"User": "1"}
     # Two manifests, two configurations, three layers.
     assert sum(name.startswith("blobs/") for name in blobs) == 7
     assert all(name.endswith(hashlib.sha256(content).hexdigest()) for name, content in blobs.items() if name.startswith("blobs/"))
+
+
+def test_layers_that_nobody_asks_for_are_let_go(tmp_path: Path) -> None:
+    """Of each kind the last few stay, whatever their age; what was used within the hour stays as well, and other files are not touched."""
+    now_s = 1_800_000_000.0
+    for number in range(20):
+        path = tmp_path / f"dependencies-{number:02}.tar"
+        path.touch()
+        os.utime(path, (now_s, now_s - (60 if number < 15 else 7_200)))
+    for number in range(4):
+        path = tmp_path / f"base-{number}.tar"
+        path.touch()
+        os.utime(path, (now_s, now_s - 10_000 - number))
+    (tmp_path / "packages").mkdir()
+    layers.prune(tmp_path, now_s)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["base-0.tar", "base-1.tar", "base-2.tar", *(f"dependencies-{number:02}.tar" for number in range(15)), "packages"]
