@@ -35,19 +35,19 @@ class Ruling:
     """Verdicts by node. Of five thousand nodes, so nothing is made of them before somebody asks."""
 
     names: Sequence[NodeName]
-    found: Sequence[Verdict]
-    """One a name; nodes of one signature share one object."""
-    counts: Mapping[int, int]
-    """How many nodes share each of those, by its `id`."""
-    kinds: Mapping[int, Verdict]
-    """Those, each once, by its `id`."""
+    numbers: Sequence[int | None]
+    """One a name; nodes that are alike share one."""
+    counts: Mapping[int | None, int]
+    """How many nodes have each number."""
+    judged: Mapping[int | None, Verdict]
+    """The verdict of each number, and of others that no node here has."""
     grounds: Grounds | None = None
     """What all of it rests on, where that is wanted."""
 
     @property
     def fits(self) -> bool:
         """Whether any node accepts."""
-        return any(isinstance(verdict, Acceptance) for verdict in self.kinds.values())
+        return any(isinstance(self.judged[number], Acceptance) for number in self.counts)
 
     @property
     def accepted(self) -> list[tuple[NodeName, Acceptance]]:
@@ -66,21 +66,26 @@ class Ruling:
 
     def best(self, count: int) -> list[NodeName]:
         """The best so many nodes that accept (`placings.best`)."""
-        return placings.best(self.names, self.found, count)
+        return placings.best(self.names, self.numbers, self.judged, count)
+
+    def verdicts(self) -> Iterator[tuple[Verdict, int]]:
+        """Each verdict, and how many nodes share it."""
+        return ((self.judged[number], count) for number, count in self.counts.items())
 
     def _of(self, kind: type[Verdict]) -> Iterator[tuple[NodeName, Any]]:
-        wanted = {place for place, verdict in self.kinds.items() if isinstance(verdict, kind)}
+        wanted = {number: verdict for number in self.counts if isinstance(verdict := self.judged[number], kind)}
         if not wanted:
             return iter(())
-        return compress(zip(self.names, self.found, strict=True), map(wanted.__contains__, map(id, self.found)))
+        chosen = compress(zip(self.names, self.numbers, strict=True), map(wanted.__contains__, self.numbers))
+        return ((name, wanted[number]) for name, number in chosen)
 
     @property
     def cause(self) -> str:
         """The most frequent reason for the pod to wait; empty where only residents of some nodes lack something."""
         texts = Counter[str]()
-        for place, verdict in self.kinds.items():
+        for verdict, count in self.verdicts():
             if isinstance(verdict, Postponement) and not verdict.about_resident:
-                texts[verdict.text] += self.counts[place]
+                texts[verdict.text] += count
         return texts.most_common(1)[0][0] if texts else ""
 
 
@@ -109,24 +114,24 @@ class Judge:
         """Judges a newcomer on each of these nodes; a node that is not known yet is postponed."""
         self._view.settle()
         own = self._own_places(newcomer)
-        numbers = list(map(self._view.numbering.numbers.get, names))
+        numbers: list[int | None] = list(map(self._view.numbering.numbers.get, names))
+        counts = Counter(numbers)
         memory = self._memory(newcomer)
-        judged = memory.verdicts
+        judged: dict[int | None, Verdict] = {None: _UNKNOWN_NODE, **cast("dict[int | None, Verdict]", memory.verdicts)}
         # Before anything waits: a number may stand for nothing any more afterwards.
-        stood = {number: self._signature(number) for number in set(numbers) if number is not None} if self._keeps_grounds else {}
-        fresh = {number: signature for number in set(numbers) if number is not None and number not in judged and (signature := self._signature(number))}
+        stood = {number: self._signature(number) for number in counts if number is not None} if self._keeps_grounds else {}
+        fresh = {number: signature for number in counts if number is not None and number not in judged and (signature := self._signature(number))}
         answers: Mapping[Inquiry, Answer] = {}
         if fresh or own:
             made, answers = await self._judge(newcomer, [*fresh.values(), *own.values()], memory)
-            judged = judged | {number: made[signature] for number, signature in fresh.items()}
-            special: Mapping[str, Verdict] = {name: made[signature] for name, signature in own.items()}
-        else:
-            special = {}
-        known = {**cast("Mapping[int | None, Verdict]", judged), None: _UNKNOWN_NODE}
-        found = list(map(known.__getitem__, numbers))
-        if special:
-            found = [special.get(NodeName(name)) or verdict for name, verdict in zip(names, found, strict=True)]
-        ruling = _ruling(cast("Sequence[NodeName]", names), found)
+            judged |= {number: made[signature] for number, signature in fresh.items()}
+            for special, (name, signature) in enumerate(own.items(), start=1):
+                # Numbers of signatures begin at 0.
+                judged[-special] = made[signature]
+                for place in [place for place, asked in enumerate(names) if asked == name]:
+                    numbers[place] = -special
+            counts = Counter(numbers)
+        ruling = Ruling(cast("Sequence[NodeName]", names), numbers, counts, judged)
         if not self._keeps_grounds:
             return ruling
         signatures = {
@@ -182,13 +187,8 @@ class Judge:
         return made, answered.answers
 
 
-def _ruling(names: Sequence[NodeName], found: Sequence[Verdict]) -> Ruling:
-    places = list(map(id, found))
-    return Ruling(names, found, Counter(places), dict(zip(places, found, strict=True)))
-
-
 def _grounds(newcomer: Newcomer, signatures: Mapping[NodeName, Signature | None], ruling: Ruling, answers: Mapping[Inquiry, Answer]) -> Grounds:
-    by_name = dict(zip(ruling.names, ruling.found, strict=True))
-    made = {signature: by_name[name] for name, signature in signatures.items() if signature is not None}
+    numbers = dict(zip(ruling.names, ruling.numbers, strict=True))
+    made = {signature: ruling.judged[numbers[name]] for name, signature in signatures.items() if signature is not None}
     asked = tuple(dict.fromkeys(inquiry for signature in made for inquiry in inquiries.questions_for(newcomer, signature)))
     return Grounds(newcomer, signatures, {inquiry: answers[inquiry] for inquiry in asked if inquiry in answers}, made, asked)

@@ -179,8 +179,8 @@ def replay(record: Record, answers: Mapping[Inquiry, Answer]) -> list[str]:
         for number, (before, now) in enumerate(zip(record.verdicts, map(outcome_of, made), strict=True))
         if before != now
     ]
-    judged = {NodeName(name): made[number] for name, number in record.nodes.items() if number is not None}
-    returned = [str(name) for name in placings.best(list(judged), list(judged.values()), record.best_k)]
+    known = {NodeName(name): number for name, number in record.nodes.items() if number is not None}
+    returned = [str(name) for name in placings.best(list(known), list(known.values()), dict(enumerate(made)), record.best_k)]
     if returned != record.returned:
         differences.append(f"nodes {', '.join(record.returned) or 'none'} were returned, and now {', '.join(returned) or 'none'}")
     return differences

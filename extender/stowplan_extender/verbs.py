@@ -97,8 +97,8 @@ class Verbs:
 
     def _count(self, ruling: Ruling) -> None:
         kinds = Counter[str]()
-        for place, verdict in ruling.kinds.items():
-            kinds[_kind(verdict)] += ruling.counts[place]
+        for verdict, count in ruling.verdicts():
+            kinds[_kind(verdict)] += count
         for kind, count in kinds.items():
             self._metrics.nodes_judged.labels(kind).inc(count)
 

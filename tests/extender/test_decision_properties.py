@@ -115,6 +115,7 @@ def test_the_best_are_those_that_sorting_would_put_first(kinds: list[Acceptance]
     """Whatever nodes share an acceptance, whichever differ by name only, and whoever refuses between them."""
     possible: list[Verdict] = [*kinds, NO]
     judged = [(NodeName(f"node-{number}"), possible[kind % len(possible)]) for number, kind in drawn]
+    numbers = [kind % len(possible) for _, kind in drawn]
     accepted = [(name, verdict) for name, verdict in judged if isinstance(verdict, Acceptance)]
     wanted = accepted if not count or len(accepted) <= count else sorted(accepted, key=placings.rank)[:count]
-    assert placings.best([name for name, _ in judged], [verdict for _, verdict in judged], count) == [name for name, _ in wanted]
+    assert placings.best([name for name, _ in judged], numbers, dict(enumerate(possible)), count) == [name for name, _ in wanted]

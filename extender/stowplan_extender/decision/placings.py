@@ -3,12 +3,11 @@
 Two steps, because asking is I/O and this is not: `inquire`, put the questions to a predictor, then `place`.
 """
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
+from typing import Final
 
-from stowplan_fleet.answers import Basis
 from stowplan_fleet.nodes import NodeName
 
 from stowplan_extender.decision import inquiries, verdicts
@@ -18,7 +17,8 @@ from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import Signature, signature_of
 from stowplan_extender.decision.verdicts import Acceptance, Answers, Postponement, Verdict
 
-_SURER_FIRST = {basis: place for place, basis in enumerate(Basis)}
+# The K-th smallest of so many names bounds the K smallest of all, and leaves few others to be sorted.
+_SAMPLE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +62,42 @@ def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> P
     return Placing(tuple(sorted(accepted, key=rank)), refused, postponed)
 
 
-def best(names: Sequence[NodeName], found: Sequence[Verdict], count: int) -> list[NodeName]:
-    """The best so many nodes that accept, by their verdicts; all of them, in the order given, where they are no more or `count` is 0."""
-    # Nodes of one signature share one verdict: five thousand are told apart by a few of those, and by name only where that decides.
-    places = list(map(id, found))
-    tiers: dict[tuple[int, int], set[int]] = {}
-    for place, verdict in dict(zip(places, found, strict=True)).items():
+def best(names: Sequence[NodeName], numbers: Sequence[int | None], judged: Mapping[int | None, Verdict], count: int) -> list[NodeName]:
+    """The best so many nodes that accept; all of them, in the order given, where they are no more or `count` is 0.
+
+    Args:
+        names: of the nodes.
+        numbers: one a name; nodes that are alike share one.
+        judged: the verdict of each number.
+        count: how many.
+    """
+    # Five thousand nodes are told apart by the few verdicts they share, and by name only where that decides; no step of the interpreter is taken for each.
+    tiers: dict[tuple[int, int], set[int | None]] = {}
+    for number in set(numbers):
+        verdict = judged[number]
         if isinstance(verdict, Acceptance):
-            tiers.setdefault(_tier(verdict), set()).add(place)
+            tiers.setdefault(verdict.tier, set()).add(number)
     fitting = set().union(*tiers.values())
-    if not count or sum(map(fitting.__contains__, places)) <= count:
-        return list(compress(names, map(fitting.__contains__, places)))
+    few = list(islice(compress(names, map(fitting.__contains__, numbers)), count + 1 if count else None))
+    if not count or len(few) <= count:
+        return few
     chosen: list[NodeName] = []
     for tier in sorted(tiers):
-        chosen += heapq.nsmallest(count - len(chosen), compress(names, map(tiers[tier].__contains__, places)))
+        chosen += _first(list(compress(names, map(tiers[tier].__contains__, numbers))), count - len(chosen))
         if len(chosen) == count:
             break
     return chosen
 
 
+def _first(names: list[NodeName], count: int) -> list[NodeName]:
+    """The first so many by name."""
+    if count < len(names):
+        bound = sorted(names[: max(count, _SAMPLE)])[count - 1]
+        names = [name for name in names if name <= bound]
+    return sorted(names)[:count]
+
+
 def rank(entry: tuple[NodeName, Acceptance]) -> tuple[int, int, NodeName]:
     """Sorts accepted nodes best first: the surer judgement, then the fuller node, then the name."""
     name, acceptance = entry
-    return *_tier(acceptance), name
-
-
-def _tier(acceptance: Acceptance) -> tuple[int, int]:
-    return _SURER_FIRST[acceptance.basis], -acceptance.score
+    return *acceptance.tier, name

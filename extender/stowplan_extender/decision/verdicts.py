@@ -6,7 +6,7 @@ the service concerned: the newcomer's own for the newcomer, the resident's for t
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from stowplan_fleet.answers import Answer, Basis, UnknownReason
@@ -17,6 +17,8 @@ from stowplan_extender.decision.inquiries import Inquest, Inquiry
 from stowplan_extender.decision.occupancies import Newcomer
 from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import Signature
+
+_SURER_FIRST = {basis: place for place, basis in enumerate(Basis)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,12 @@ class Acceptance:
     """What was asked about the newcomer."""
     answer: Answer | None
     """What was answered; None where nobody answered, or on a basis too weak for the service, and it allows that."""
+
+    tier: tuple[int, int] = field(init=False, compare=False, repr=False)
+    """Sorts acceptances best first: the surer judgement, then the fuller node."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tier", (_SURER_FIRST[self.basis], -self.score))
 
     @property
     def basis(self) -> Basis:
