@@ -4,38 +4,66 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"log"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/discovery"
 	"github.com/prometheus/prometheus/discovery/kubernetes"
-	"github.com/prometheus/prometheus/documentation/examples/custom-sd/adapter"
+	"github.com/prometheus/prometheus/discovery/targetgroup"
 	"gopkg.in/yaml.v2"
 )
+
+type target struct {
+	Targets []string       `json:"targets"`
+	Labels  model.LabelSet `json:"labels"`
+}
 
 func main() {
 	if len(os.Args) != 3 {
 		log.Fatal("usage: discovery CONFIGURATION TARGETS")
 	}
 	text, err := os.ReadFile(os.Args[1])
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	var configuration kubernetes.SDConfig
-	if err := yaml.UnmarshalStrict(text, &configuration); err != nil {
-		log.Fatalf("%s: %v", os.Args[1], err)
-	}
-	logger, registry := promslog.New(&promslog.Config{}), prometheus.NewRegistry()
+	check(yaml.UnmarshalStrict(text, &configuration))
+	registry := prometheus.NewRegistry()
 	metrics, err := discovery.RegisterSDMetrics(registry, discovery.NewRefreshMetrics(registry))
+	check(err)
+	found, err := kubernetes.New(promslog.New(&promslog.Config{}), metrics["kubernetes"], &configuration)
+	check(err)
+	updates, groups := make(chan []*targetgroup.Group), map[string]*targetgroup.Group{}
+	go found.Run(context.Background(), updates)
+	for changed := range updates {
+		for _, group := range changed {
+			groups[group.Source] = group
+		}
+		write(groups, os.Args[2])
+	}
+}
+
+// write replaces the file whole, for a reader may come at any moment.
+func write(groups map[string]*targetgroup.Group, path string) {
+	all := []target{}
+	for _, group := range groups {
+		for _, one := range group.Targets {
+			labels := group.Labels.Merge(one)
+			address := string(labels[model.AddressLabel])
+			delete(labels, model.AddressLabel)
+			all = append(all, target{[]string{address}, labels})
+		}
+	}
+	text, err := json.Marshal(all)
+	check(err)
+	check(os.WriteFile(path+".partial", text, 0o600))
+	check(os.Rename(path+".partial", path))
+}
+
+func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	found, err := kubernetes.New(logger, metrics["kubernetes"], &configuration)
-	if err != nil {
-		log.Fatal(err)
-	}
-	adapter.NewAdapter(context.Background(), os.Args[2], "kubernetes", found, logger, metrics, registry).Run()
-	select {}
 }
