@@ -24,6 +24,7 @@ class Metrics:
         self.request_seconds = histogram("request_seconds", "Time to answer the scheduler.", ["verb", "outcome"])
         self.nodes_judged = counter("nodes_judged", "Nodes judged by filters, by kind of verdict.", ["verdict"])
         self.bindings = counter("bindings", "Bindings, by how they ended.", ["outcome"])
+        self.bindings_under_way = gauge("bindings_under_way", "Bindings that have begun and not ended; where there are many, filters wait for them.")
         self.wake_ups = counter("wake_ups", "Pods woken because a node would take them now, by outcome.", ["outcome"])
         self.predictor_seconds = histogram("predictor_rpc_seconds", "Time the predictor takes.", ["outcome"])
         self.predictor_up = gauge("predictor_up", "Whether the predictor answered last time it was asked.")

@@ -16,6 +16,7 @@ from stowplan_fleet import channels, heaps
 from stowplan_fleet.clients import GrpcPredictor
 
 from stowplan_extender import credentials, listeners, serving
+from stowplan_extender.backlogs import Backlog
 from stowplan_extender.bindings import Binder
 from stowplan_extender.clocks import ClockWatch
 from stowplan_extender.connections import ApiConnection
@@ -103,8 +104,10 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         binder = Binder(view, judge, calls, leadership, recorder)
         wake_ups = WakeUps(view, judge, calls, leadership, settings=settings.wake_ups, clock=clock, metrics=metrics)
         upkeep = Upkeep(view, calls, settings.placement.confirm_s, feeds.renew_pods, metrics)
-        best_k = settings.placement.best_k
-        verbs = Verbs(view, judge, binder, feeds.check, best_k=best_k, metrics=metrics, filtered=wake_ups.filtered, recorder=recorder)
+        place = settings.placement
+        backlog = Backlog(place.bindings_at_once, place.backlog_s, metrics)
+        heard = wake_ups.filtered
+        verbs = Verbs(view, judge, binder, feeds.check, best_k=place.best_k, metrics=metrics, filtered=heard, recorder=recorder, backlog=backlog)
         serve = settings.serving
         farewell = Farewell()
         apps = (

@@ -81,6 +81,11 @@ class PlacementSettings:
     """How many nodes the filter returns at most, the best of all that fit; 0: all of them. Every node is judged either way. Fewer make the scheduler's own
     scoring cheaper, which at thousands of nodes costs more than our judgement, and leave its soft preferences (spreading, image locality) less to choose
     from; each of those weighs less than our packing anyway (100 to 300 points of the scheduler's against 1000)."""
+    bindings_at_once: int = 32
+    """So many bindings under way make a filter wait for them, up to `backlog_s`: a scheduler that filters faster than the API server takes bindings
+    would fill a queue there until requests run into their time limits. 0: filters never wait."""
+    backlog_s: float = 0.5
+    """How long a filter waits then at most; with predictor.timeout_s it must stay within the scheduler's httpTimeout (2 s in our chart)."""
     reservation_s: float = 60.0
     """How long a promise holds when nothing more is heard of the pod; longer than a binding's timeout plus a watch's delay. One whose binding
     was written holds until the pod is seen bound or gone."""
@@ -159,5 +164,7 @@ class ExtenderSettings:
             raise SettingsRefused("predictor: keep_s is shorter than reuse_s; the last known answer must outlive the fresh one")
         if self.recording.directory and (self.recording.decisions_max < 2 or self.recording.bytes_max < 1 << 10):
             raise SettingsRefused("recording: with a directory, keep at least 2 decisions and 1024 bytes")
+        if self.placement.bindings_at_once < 0 or self.placement.backlog_s < 0:
+            raise SettingsRefused("placement: bindings_at_once and backlog_s are 0 or more")
         if self.placement.best_k < 0:
             raise SettingsRefused("placement: best_k is below 0; write 0 for all nodes")

@@ -8,6 +8,7 @@ from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
 
 from stowplan_extender import lodgings
+from stowplan_extender.backlogs import Backlog
 from stowplan_extender.bindings import Binder
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
 from stowplan_extender.decision.reasons import Refusal
@@ -36,9 +37,11 @@ class Verbs:
         metrics: Metrics,
         filtered: Callable[[PodUid, bool], None] = lambda uid, refused: None,  # noqa: ARG005 - nobody listens
         recorder: Recorder | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         """`check_view` raises ViewNotReady; `best_k`: how many nodes a filter returns at most, 0 for all; `filtered` hears who was refused everywhere."""
         self._recorder = recorder
+        self._backlog = backlog or Backlog(0, 0.0, metrics)
         self._filtered = filtered
         self._view = view
         self._judge = judge
@@ -55,6 +58,7 @@ class Verbs:
             RequestRefused: the scheduler sent whole nodes.
             ManifestRefused: the pod's requests cannot be read.
         """
+        await self._backlog.room()
         self._check_view()
         try:
             newcomer = self._newcomer(args.pod)
@@ -89,7 +93,8 @@ class Verbs:
     async def bind(self, args: ExtenderBindingArgs) -> None:
         """Binds the pod. Raises as `Binder.bind` does."""
         self._check_view()
-        await self._binder.bind(args)
+        with self._backlog:
+            await self._binder.bind(args)
         _log.info("bound", extra={"pod": f"{args.pod_namespace}/{args.pod_name}", "node": args.node})
 
     def _newcomer(self, pod: PodManifest) -> Newcomer:
