@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import json
 import os
-import re
 import signal
 import socket
 import ssl
@@ -187,14 +186,3 @@ class Cluster:
 def _die_with_parent() -> None:
     """In the child: ask the kernel to kill it when its parent ends, however that ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def user_name(text: str) -> str:
-    """The text, where it can be a user of a token file.
-
-    Raises:
-        ValueError: it holds a comma, a quote or white space.
-    """
-    if not re.fullmatch(r"[\w:.@-]+", text):
-        raise ValueError(f"{text!r} cannot be a user's name in a token file")
-    return text

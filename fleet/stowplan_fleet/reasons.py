@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from stowplan_fleet.answers import Basis, UnknownReason
 from stowplan_fleet.services import ServiceName
-from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
+from stowplan_fleet.slices import SliceClass, SliceKind
 
 
 class ConditionType(StrEnum):
@@ -100,11 +100,6 @@ def device_not_named() -> str:
     return "names no device (label stowplan.dev/device), so nothing is known of its CPU"
 
 
-def device_not_described(device: DeviceName) -> str:
-    """No descriptor of the device was found."""
-    return f"its device {device} has no descriptor; run `stowplan device` there"
-
-
 def too_slow_alone(slice_class: SliceClass, percentile: int, upper_ms: float, slo_ms: float) -> str:
     """No eviction could help."""
     return f"{slice_class} is too slow even alone: p{percentile} up to {_ms(upper_ms)} ms, objective {_ms(slo_ms)} ms"
@@ -123,11 +118,6 @@ def load_not_sustained(slice_class: SliceClass) -> str:
 def load_not_sustained_beside_tenants(slice_class: SliceClass) -> str:
     """Alone it would."""
     return f"{load_not_sustained(slice_class)} beside {_tenants(slice_class)}"
-
-
-def resident_over_objective(resident: ServiceName) -> str:
-    """A resident would break its objective."""
-    return f"would push resident {resident} over its objective"
 
 
 def resident_denies_sharing(resident: ServiceName) -> str:

@@ -21,5 +21,5 @@ def test_sentences_say_what_and_how_much() -> None:
     slice_class = parse_slice_class("epyc/cpu:1")
 
     assert reasons.too_slow_alone(slice_class, 95, 123.456, 50.0) == "epyc/cpu:1 is too slow even alone: p95 up to 123 ms, objective 50 ms"
-    assert "vision/resnet50" in reasons.resident_over_objective(ServiceName("vision/resnet50"))
+    assert "vision/resnet50" in reasons.resident_denies_sharing(ServiceName("vision/resnet50"))
     assert "DeviceNotDescribed" in reasons.not_judged(UnknownReason.DEVICE_NOT_DESCRIBED, "")

@@ -32,9 +32,3 @@ def _placed(wanted: Sequence[MigProfile], occupied: frozenset[int]) -> bool:
         if not place & occupied and _placed(rest, occupied | place):
             return True
     return False
-
-
-def most_instances(gpu: Gpu, profile: str) -> int:
-    """How many instances of a profile one GPU can hold; 0 where it has no such profile."""
-    found = gpu.profile(profile)
-    return found.max_instances if found else 0

@@ -1,15 +1,13 @@
 """From bytes or plain dictionaries to structs, with errors that name the object and the path inside it."""
 
 import contextlib
-from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
-from stowplan_fleet.errors import ManifestRefused, ValueRefused
+from stowplan_fleet.errors import ManifestRefused
 
 T = TypeVar("T")
-Value = TypeVar("Value")
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -81,18 +79,6 @@ def _without_nulls(value: object) -> object:
     if isinstance(value, list):
         return [_without_nulls(item) for item in value]
     return value
-
-
-def read_each(items: Iterable[T], read: Callable[[T], Value]) -> tuple[list[Value], list[str]]:
-    """Reads every item; what is refused becomes a problem in words and touches no other item."""
-    values: list[Value] = []
-    problems: list[str] = []
-    for item in items:
-        try:
-            values.append(read(item))
-        except ValueRefused as error:
-            problems.append(str(error))
-    return values, problems
 
 
 def to_json(value: Any) -> bytes:  # noqa: ANN401 - whatever msgspec can encode

@@ -42,12 +42,6 @@ def is_ready(node: NodeManifest) -> bool:
     return any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions)
 
 
-def is_open(node: NodeManifest) -> bool:
-    """True where a pod without tolerations may start: ready, not cordoned, no taint that keeps pods off."""
-    closed = any(taint.effect in {"NoSchedule", "NoExecute"} for taint in node.spec.taints)
-    return is_ready(node) and not node.spec.unschedulable and not closed
-
-
 def inventory_of(node: NodeManifest) -> nodes.NodeInventory:
     """What the node has to offer; what cannot be read is among its problems."""
     allocatable = {name: str(quantity) for name, quantity in node.status.allocatable.items()}
