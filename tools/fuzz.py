@@ -1,9 +1,10 @@
 """Fuzzes what strangers send us: `python tools/fuzz.py [requests|objects|services|models ...] [--count N] [--seconds S] [--record FILE]`.
 
 With atheris installed (extra `dev`, Linux) inputs are coverage-guided: libFuzzer's own mutations and ours in turns, from a corpus that is kept from run to
-run; without it, mutated at random from the seeds and from earlier mutations, and the record says so. Each target runs in a process of its own
-(`fuzzing_children`), which ends at the first finding: an error that is not of our own tree, an input that takes longer than ten seconds, or memory that
-grows by more than a bound. The input is kept beside the corpus; `--replay TARGET FILE` runs it again, `--shrink TARGET FILE` makes it smaller.
+run. Without it, or with `--engine mutations`, they are mutated at random from the seeds, from what the corpus holds and from earlier mutations, several
+times as fast; the record says which. Each target runs in a process of its own (`fuzzing_children`), which ends at the first finding: an error that is not
+of our own tree, an input that takes longer than ten seconds, or memory that grows by more than a bound. The input is kept beside the corpus;
+`--replay TARGET FILE` runs it again, `--shrink TARGET FILE` makes it smaller.
 """
 
 import argparse

@@ -111,10 +111,11 @@ def _mutated(report: Path, wanted: dict[str, Any]) -> int:
     from support.fuzz_seeds import seeds  # noqa: PLC0415 -- heavy
     from support.fuzz_targets import MUTATORS  # noqa: PLC0415
 
-    first, mutated = list(seeds()[wanted["target"]]), MUTATORS[wanted["target"]]
-    findings = Path(wanted["corpus"]) / wanted["target"] / "findings"
-    rng, watched, pool = random.Random(wanted["seed"]), _Watched(wanted["target"], report, findings), list(first)
-    _allow_depth(wanted["target"])
+    target, folder = wanted["target"], Path(wanted["corpus"]) / wanted["target"]
+    # What guided runs have found is worth mutating here, too.
+    first, mutated = [*seeds()[target], *(path.read_bytes() for path in sorted((folder / "corpus").iterdir()))], MUTATORS[target]
+    rng, watched, pool = random.Random(wanted["seed"]), _Watched(target, report, folder / "findings"), list(first)
+    _allow_depth(target)
     until_s = time.monotonic() + (wanted["seconds"] or float("inf"))
     signal.signal(signal.SIGALRM, _too_slow)
     data = pool[0]

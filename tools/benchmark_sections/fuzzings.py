@@ -11,6 +11,7 @@ TARGETS = {
     "models": "ONNX files: read, cut into kernels, packed up",
     "objects": "nodes, pods, services, ConfigMaps on a watch and in a list",
 }
+ENGINES = ("atheris", "mutations")
 HEAD = [
     "what", "engine", "inputs", "runs", "hours", "edges, first to last", "crashes", "hangs", "memory at 10 %, 50 %, end of the longest run; peak, MB",
     "slowest input, ms",
@@ -27,11 +28,11 @@ def fuzzing(found: Row) -> list[str]:
         "",
         f"{dates[0]} to {dates[-1]}, {host['cpu']}, {host['cores']} cores; " + ", ".join(f"{name} {text}" for name, text in versions.items()) + ".",
         "Each run is a process of its own with one thread; the corpus is kept from run to run. `atheris` is guided by coverage (edges of our own modules),",
-        "`mutations` is not. A crash is an error that is not of our own tree, a hang an input that takes longer than ten seconds; growth of more than",
-        "100 MB between a tenth of the inputs and the last is a finding, too. Runs that ended at a finding count no inputs here. The slowest input is in",
-        "processor time, with coverage watched.",
+        "`mutations` starts from the corpus that it left, unguided and several times as fast. A crash is an error that is not of our own tree, a hang an",
+        "input that takes longer than ten seconds; growth of more than 100 MB between a tenth of the inputs and the last is a finding, too. Runs that ended",
+        "at a finding count no inputs here. The slowest input is in processor time, with coverage watched where the run was guided.",
         "",
-        *table(HEAD, [_row(target, [run for run in runs if run["target"] == target]) for target in TARGETS if any(run["target"] == target for run in runs)]),
+        *table(HEAD, [_row(target, engine, found) for target in TARGETS for engine in ENGINES if (found := _of(runs, target, engine))]),
     ]
     findings = [run for run in runs if run["finding"]]
     if findings:
@@ -45,13 +46,17 @@ def fuzzing(found: Row) -> list[str]:
     return lines
 
 
-def _row(target: str, runs: Sequence[Row]) -> list[str]:
+def _of(runs: Sequence[Row], target: str, engine: str) -> list[Row]:
+    return [run for run in runs if (run["target"], run["engine"]) == (target, engine)]
+
+
+def _row(target: str, engine: str, runs: Sequence[Row]) -> list[str]:
     clean = [run for run in runs if not run["finding"]]
     edges = [run["edges"] for run in runs if run["edges"]]
     longest = max(runs, key=lambda run: run["inputs"])["memoryMegabytes"]
     return [
         TARGETS[target],
-        ", ".join(dict.fromkeys(run["engine"] for run in runs)),
+        engine,
         f"{sum(run['inputs'] for run in clean):,}",
         str(len(clean)),
         number(sum(run["seconds"] for run in clean) / 3600),
