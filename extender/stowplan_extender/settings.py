@@ -104,7 +104,7 @@ class LeaseSettings:
     """Our own pod; kube-scheduler's identity begins with it."""
     cache_s: float = 1.0
     """How long a look at the Lease is good for where nothing is written."""
-    fresh_s: float = 0.25
+    fresh_s: float = 0.1
     """How long, from its beginning, a look is good for a binding; 0: each binding looks anew. At most api.binding_timeout_s."""
     takeover_s: float = 3.0
     """After the Lease came from another pod: how long no binding is made, so that those of the former holder have ended and were seen. Longer

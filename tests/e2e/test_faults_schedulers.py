@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any
 import controlplane_parts as parts
 import pytest
 from controlplane_clusters import Cluster
+from stowplan_extender.settings import LeaseSettings
 from stowplan_fleet import keys
 from support import components
 from support.components import SYSTEM_NAMESPACE, Extender, answers
@@ -109,6 +111,7 @@ def test_a_leader_lost_between_filter_and_bind_binds_nothing(served: Stage, weat
         late = ask(extenders["pod-b"].port, "bind", body)
         assert "names pod-a" in late["Error"] or "names nobody" in late["Error"]
         wait_until(lambda: leader(served.cluster) == "pod-b", 30, "pod-b leads")
+        time.sleep(LeaseSettings().fresh_s)  # for so long a look at the Lease that began before is good
         refused = ask(extenders["pod-a"].port, "bind", body)
         assert "names pod-b" in refused["Error"], "whoever lost the Lease binds nothing any more"
         assert await_node(served, "one-more") == "second"
