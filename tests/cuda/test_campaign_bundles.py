@@ -3,6 +3,7 @@ is found again on families that taught nothing, that nothing leaks, and that wha
 """
 
 import functools
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,10 @@ from stowplan_predictor.gpus.tasks import Network
 from stowplan_predictor.pipelines import Pipeline
 from stowplan_predictor.training.cuda import tables
 from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR
-from stowplan_predictor.training.data.datasets import read_rows
 from stowplan_predictor.training.gpubundles import __main__ as command
-from stowplan_predictor.training.gpubundles import calibrations, judgements, networks, runs, scores
+from stowplan_predictor.training.gpubundles import calibrations, judgements, networks, outcomes, pages, runs, scores
 from stowplan_predictor.training.gpubundles.kernels import kernels_of
+from stowplan_predictor.training.gpubundles.outcomes import Outcome
 from stowplan_predictor.training.gpubundles.predictions import NetworkPrediction
 from stowplan_predictor.training.gpubundles.truths import truths
 from support import synthetic_campaigns as made
@@ -48,15 +49,15 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=[EAGER, INDUCTOR])
-def trained(request: pytest.FixtureRequest, public: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[runs.Trained, Path]:
+def trained(request: pytest.FixtureRequest, public: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
     """A bundle from synthetic tables of each runtime, and the folder that it lies in."""
     folder = tmp_path_factory.mktemp("campaign")
     made.write_synthetic_campaign(folder / "tables", request.param)
-    found = runs.train(folder / "tables", request.param, public, folder / "bundle", predictions=folder / "predictions", network_of=of_synthetic)
+    found, _ = runs.train(folder / "tables", request.param, public, folder / "bundle", predictions=folder / "predictions", network_of=of_synthetic)
     return found, folder
 
 
-def test_the_law_is_found_again_on_families_that_taught_nothing(trained: tuple[runs.Trained, Path]) -> None:
+def test_the_law_is_found_again_on_families_that_taught_nothing(trained: tuple[Outcome, Path]) -> None:
     """Noise is two percent: networks within twice that, better than a line through FLOPs, a mean and the public bundle by far."""
     found, _ = trained
     *rivals, served = scores.whole(found.networks)
@@ -67,7 +68,7 @@ def test_the_law_is_found_again_on_families_that_taught_nothing(trained: tuple[r
     assert all(error.calibrated < error.public / 5 for error in found.kernels)
 
 
-def test_parts_of_the_gpu_and_pairs_teach_what_they_cost(trained: tuple[runs.Trained, Path]) -> None:
+def test_parts_of_the_gpu_and_pairs_teach_what_they_cost(trained: tuple[Outcome, Path]) -> None:
     """Shares come nearer than all the baselines, which are given the time on the whole GPU; slowdowns nearer than the published laws."""
     found, _ = trained
 
@@ -87,7 +88,7 @@ def ask(folder: Path, runtime: str, part: str, tenants: tuple[Tenant, ...] = (),
     return pipeline.predict([Question(Occupant(digest, SliceClass(device, parse_slice(part)), 0.0), neighbours)], devices, runtime)[0]
 
 
-def test_the_pipeline_opens_the_bundle_and_answers_as_measured(trained: tuple[runs.Trained, Path]) -> None:
+def test_the_pipeline_opens_the_bundle_and_answers_as_measured(trained: tuple[Outcome, Path]) -> None:
     """The whole GPU and MPS shares are measured there; a MIG instance, and another GPU, are not."""
     found, folder = trained
     whole, half, instance = (ask(folder, found.runtime, part) for part in ("full", "mps-50", "mig-1g.18gb"))
@@ -103,7 +104,7 @@ def test_the_pipeline_opens_the_bundle_and_answers_as_measured(trained: tuple[ru
     assert whole.bundle.startswith("stowplan-nvidia-h200@")
 
 
-def test_neighbours_are_judged_by_what_pairs_showed(trained: tuple[runs.Trained, Path]) -> None:
+def test_neighbours_are_judged_by_what_pairs_showed(trained: tuple[Outcome, Path]) -> None:
     """Enough pairs taking turns: an answer that nothing speaks against but the queue. Few under MPS: still unvalidated, and it says how many."""
     found, folder = trained
     busy = Occupant(SliceClass(GPU, parse_slice("time-2")), SliceClass(GPU, parse_slice("time-2")), 1e9)  # type: ignore[arg-type] # its graph is put in by `ask`
@@ -158,16 +159,29 @@ def test_what_is_held_out_teaches_nothing_of_itself(public: Path, tmp_path: Path
     assert all(after[key].predicted_ms != before[key].predicted_ms for key in others)
 
 
-def test_predictions_are_kept_beside_the_noise(trained: tuple[runs.Trained, Path]) -> None:
+def test_predictions_are_kept_beside_the_noise(trained: tuple[Outcome, Path]) -> None:
     """As tables that can be read again, and as a section that names what is missing."""
     found, folder = trained
-    kept = read_rows(folder / "predictions" / f"networks-{found.runtime}.parquet", NetworkPrediction)
-    section = scores.section(found)
+    kept = outcomes.read(folder / "predictions" / f"outcome-{found.runtime}.json")
+    section = pages.section(kept)
 
-    assert kept == found.networks
-    assert [row.noise for row in kept] == pytest.approx([0.02] * len(kept))
+    assert kept == found
+    assert [row.noise for row in kept.networks] == pytest.approx([0.02] * len(kept.networks))
     assert "line through FLOPs" in section
     assert "mps pairs: 6, too few for an interval" in section
+
+
+def test_the_page_has_a_section_for_each_measured_gpu_and_none_without(trained: tuple[Outcome, Path], tmp_path: Path) -> None:
+    """By what is kept below `datasets/cuda`; a broken record is refused, not left out. This project has none: no GPU was measured."""
+    found, folder = trained
+    kept = tmp_path / "datasets" / "cuda" / made.PRODUCT / "predictions"
+    shutil.copytree(folder / "predictions", kept)
+
+    assert pages.sections(tmp_path / "datasets") == [pages.section(found)]
+    assert pages.sections(Path(__file__).parents[2] / "datasets") == []
+    (kept / f"pairs-{found.runtime}.parquet").unlink()
+    with pytest.raises(DatasetRefused, match="pairs-"):
+        pages.sections(tmp_path / "datasets")
 
 
 @pytest.mark.parametrize(
@@ -240,12 +254,12 @@ def test_tables_without_parts_and_pairs_still_make_a_bundle_and_say_so(public: P
     dataset.rows["pairs"] = []
     dataset.skips = {"mps": "nvidia-cuda-mps-control is not on the path"}
     dataset.write(list(dataset.rows))
-    found = runs.train(tmp_path / "tables", EAGER, public, tmp_path / "bundle", network_of=of_synthetic)
+    found, _ = runs.train(tmp_path / "tables", EAGER, public, tmp_path / "bundle", network_of=of_synthetic)
 
     assert [text.split(":")[0] for text in found.missing] == ["parts of the GPU", "pairs"]
     assert all("mps-control is not on the path" in text for text in found.missing)
     assert ask(tmp_path, EAGER, "mps-50").basis is Basis.EXTRAPOLATED
-    assert "Not measured." in scores.section(found)
+    assert "Not measured." in pages.section(found)
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(public: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import stowplan_predictor
 from stowplan_predictor.errors import BundleError, DatasetRefused
 from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR, RUNTIMES
-from stowplan_predictor.training.gpubundles import runs, scores
+from stowplan_predictor.training.gpubundles import pages, runs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,14 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{text}\n")
 
     try:
-        found = runs.train(options.campaign, options.runtime, options.public, options.output, predictions=options.predictions, say=say)
+        found, version = runs.train(options.campaign, options.runtime, options.public, options.output, predictions=options.predictions, say=say)
     except (DatasetRefused, BundleError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     for text in found.missing:
         say(f"missing: {text}")
-    say(f"{options.output}: {found.version}")
-    sys.stdout.write(scores.section(found))
+    say(f"{options.output}: {version}")
+    sys.stdout.write(pages.section(found))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -16,40 +16,28 @@ from stowplan_predictor.errors import BundleRefused
 from stowplan_predictor.gpus.estimators import TABLE, FamilyTable, GpuTable
 from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_residuals
 from stowplan_predictor.training.cuda import tables
-from stowplan_predictor.training.data.datasets import write_rows
-from stowplan_predictor.training.gpubundles import calibrations, judgements, models, networks, pairs, scores
+from stowplan_predictor.training.gpubundles import calibrations, judgements, models, networks, outcomes, pairs, scores
 from stowplan_predictor.training.gpubundles.calibrations import Calibrated
 from stowplan_predictor.training.gpubundles.judgements import COVERAGE, Judged
 from stowplan_predictor.training.gpubundles.kernels import kernels_of
 from stowplan_predictor.training.gpubundles.networks import NetworkOf
-from stowplan_predictor.training.gpubundles.predictions import KernelError, NetworkPrediction, PairPrediction
+from stowplan_predictor.training.gpubundles.outcomes import Outcome
+from stowplan_predictor.training.gpubundles.predictions import NetworkPrediction
 from stowplan_predictor.training.gpubundles.truths import Truths, truths
 from stowplan_predictor.training.harness import units
 
 _VERSIONED: Final = ("numpy", "onnx", "scikit-learn", "scipy", "stowplan")
 _CODE: Final = ("gpus", "training/gpubundles")
-_FILES: Final[dict[str, type[Any]]] = {"networks": NetworkPrediction, "pairs": PairPrediction, "kernels": KernelError}
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What became of a campaign."""
-
-    product: str
-    runtime: str
-    version: str
-    networks: tuple[NetworkPrediction, ...]
-    pairs: tuple[PairPrediction, ...]
-    kernels: tuple[KernelError, ...]
-    missing: tuple[str, ...]
-    """What the tables do not hold, and what could not be judged, in words."""
 
 
 def train(
     campaign: Path, runtime: str, public: Path, bundle: Path, *,
     predictions: Path | None = None, network_of: NetworkOf = networks.from_zoo, say: Callable[[str], None] = lambda _: None,
-) -> Trained:  # fmt: skip
+) -> tuple[Outcome, str]:  # fmt: skip
     """Judges with families held out, learns from everything, and writes the bundle; nothing is written before all of it is there.
+
+    Returns:
+        What held-out families showed, and the bundle's version.
 
     Args:
         campaign: folder of `stowplan profile --device cuda`.
@@ -91,15 +79,14 @@ def train(
     missing += thin
     missing += [f"{law.kind} pairs: {law.pairs}, too few for an interval: answers beside neighbours stay unvalidated" for law in laws if law.interval is None]
     files = {TABLE: replace(table, sharings=laws).encoded(), FUSION: canonical(asdict(networks.FUSION)), **model.files}
-    done = Trained(found.product, runtime, "", judged.networks, tuple(beside), judged.kernels, tuple(missing))
+    done = Outcome(found.product, runtime, judged.networks, tuple(beside), judged.kernels, tuple(missing))
     name = f"stowplan-{found.product.lower()}"[:63]
     label = write_bundle(
         bundle, name=name, runtime=runtime, files=files, models=_MODELS, provenance=_provenance(campaign, found, dataset, public), errors=scores.summary(done)
     )
     if predictions is not None:
-        for kind, row_type in _FILES.items():
-            write_rows(predictions / f"{kind}-{runtime}.parquet", getattr(done, kind), row_type)
-    return replace(done, version=label)
+        outcomes.write(done, predictions)
+    return done, label
 
 
 _MODELS: Final = {

@@ -1,40 +1,13 @@
-"""Scores of held-out families, beside trivial baselines and the noise; in numbers for a manifest, and in tables for a page."""
+"""Scores of held-out families, beside trivial baselines and the noise"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from stowplan_predictor.training.gpubundles.predictions import KernelError, NetworkPrediction, PairPrediction
-
-
-class Outcome(Protocol):
-    """What became of a campaign (`runs.Trained`)."""
-
-    @property
-    def product(self) -> str:
-        """The GPU."""
-
-    @property
-    def runtime(self) -> str:
-        """What was measured."""
-
-    @property
-    def networks(self) -> tuple[NetworkPrediction, ...]:
-        """Whole GPU and parts."""
-
-    @property
-    def pairs(self) -> tuple[PairPrediction, ...]:
-        """Neighbours."""
-
-    @property
-    def kernels(self) -> tuple[KernelError, ...]:
-        """By family."""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """In words."""
+from stowplan_predictor.training.gpubundles.outcomes import Outcome
+from stowplan_predictor.training.gpubundles.predictions import NetworkPrediction, PairPrediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,36 +85,3 @@ def summary(found: Outcome) -> dict[str, Any]:
         for name, rows in tables.items()
         if rows
     } | {"noise": {"networks_percent": round(noise([one.noise for one in found.networks]), 2)}}  # fmt: skip
-
-
-def section(found: Outcome) -> str:
-    """Markdown for the page on accuracy: one GPU under one runtime."""
-    lines = [f"## {found.product} under `{found.runtime}`, measured by the campaign", "",
-             "Networks of families that taught nothing of what predicts them (`training/gpubundles/judgements.py`), one request at a time.",]  # fmt: skip
-    lines += _table("On the whole GPU", "network", whole(found.networks), [one.noise for one in found.networks if one.partition == "full"])
-    lines += _table("On parts of the GPU", "row", parts(found.networks), [one.noise for one in found.networks if one.partition != "full"])
-    for kind, words in (("mps", "Beside one that never rests, under MPS at half each"), ("time", "Beside one that never rests, taking turns")):
-        lines += _table(words, "pair", beside(found.pairs, kind), [one.noise for one in found.pairs if one.sharing.startswith(kind)])
-    if found.kernels:
-        lines += ["", "Kernels of one operator on the device, mean absolute percentage error:", "", "| kernels | rows | public, by rule | calibrated |",
-                  "|---|---:|---:|---:|"]  # fmt: skip
-        lines += [f"| {one.family} | {one.kernels} | {one.public:.1f} | {one.calibrated:.1f} |" for one in found.kernels]
-    if found.missing:
-        lines += ["", "Missing:", "", *(f"* {item}" for item in found.missing)]
-    return "\n".join(lines) + "\n"
-
-
-def _table(title: str, unit: str, rows: Sequence[Row], noises: Sequence[float]) -> list[str]:
-    if not rows:
-        return ["", f"### {title}", "", "Not measured."]
-    served = rows[-1]
-    lines = [
-        "",
-        f"### {title}",
-        "",
-        f"{served.cases} {unit}s; noise of a {unit} {noise(noises):.1f} % (middle one).",
-        "",
-        "| system | MAPE % | median % |",
-        "|---|---:|---:|",
-    ]
-    return lines + [f"| {one.system} | {one.mape:.1f} | {one.median:.1f} |" for one in rows]
