@@ -105,7 +105,7 @@ def test_a_leader_lost_between_filter_and_bind_binds_nothing(served: Stage, weat
         wait_until(lambda: extenders["pod-a"].metric("stowplan_extender_leading") == 1, 20, "pod-a knows that it leads")
         assert extenders["pod-b"].metric("stowplan_extender_leading") == 0
         served.cluster.stop("scheduler-pod-a", kill=True)
-        served.apply(by_hand("one-more", "lone"))
+        create_pod(served.cluster, served.namespace, by_hand("one-more", "lone"))
         pod = next(pod for pod in served.pods() if pod["metadata"]["name"] == "one-more")
         body = {"PodName": "one-more", "PodNamespace": served.namespace, "PodUID": pod["metadata"]["uid"], "Node": "second"}
         late = ask(extenders["pod-b"].port, "bind", body)
