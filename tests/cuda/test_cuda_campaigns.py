@@ -120,6 +120,32 @@ def test_slices_of_work_add_up_and_nothing_is_measured_twice(tmp_path: Path, mon
     assert dataset.seconds_spent(EAGER) <= campaigns.MINUTES_IN_ALL * 60 + 15
 
 
+def test_a_process_that_is_not_ready_in_time_is_ended_before_others_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may still be compiling; the others are measured, and it has a reason."""
+    monkeypatch.setattr(campaigns, "cores", lambda: 16)
+    events: list[str] = []
+
+    class Slow(ScriptedWorker):
+        def ask(self, command: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
+            if command == "prepare" and "mobilenet_v2" in arguments.get("network", ""):
+                raise MeasurementError("prepare: no answer within 170 s")
+            events.append(command)
+            return super().ask(command, timeout_s, **arguments)
+
+        def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+            events.append("ended" if kind else "let go")
+
+    clock = Clock()
+    start: Any = lambda environment: Slow(clock, environment, "", 1.0)  # noqa: E731 - a factory
+    progress = campaigns.run(EAGER, tmp_path / "gpu", MACHINE, minutes=1.5, start=start, now=clock)
+
+    assert events.index("ended") < events.index("measure")
+    assert progress.done >= 3
+    assert [outcome.reason for outcome in progress.dataset.units.values() if outcome.status == "failed"] == [
+        "MeasurementError: prepare: no answer within 170 s"
+    ]
+
+
 def test_a_slice_too_short_for_anything_is_refused(tmp_path: Path) -> None:
     """Run again and again it would do nothing each time: what the shortest unit needs is named instead."""
     with pytest.raises(MeasurementError, match=r"0\.1 minutes are too short .* expected to take 0\."):

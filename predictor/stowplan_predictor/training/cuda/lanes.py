@@ -63,6 +63,8 @@ def together(batch: Sequence[Unit], start: Callable[[], Worker], left_s: Callabl
                     worker.hear("prepare", limit_s())
             except MeasurementError as error:
                 refused[unit] = reason_of(error)
+                # It may still be compiling: the others are not timed beside that. Ending a process twice is harmless.
+                worker.__exit__(type(error), error, None)
         share_s = (now() - began) / len(batch)
         for unit, worker in zip(batch, workers, strict=True):
             at = now()
