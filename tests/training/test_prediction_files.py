@@ -52,15 +52,20 @@ def test_what_is_written_is_what_is_read(tmp_path_factory: pytest.TempPathFactor
     assert read_all(folder) == {"gcn": written}
 
 
-@settings(deadline=None)
-@given(st.floats(1e-3, 1e4), st.floats(0, 1), st.floats(0, 1))
-def test_intervals_survive_single_precision(tmp_path_factory: pytest.TempPathFactory, predicted: float, below: float, above: float) -> None:
-    """An interval that holds its prediction still holds it when it was stored in single precision."""
-    row = replace(KNOWN, predicted_ms=predicted, lower_ms=predicted * math.exp(-below), upper_ms=predicted * math.exp(above))
-    (read,) = read_predictions(write_predictions(tmp_path_factory.mktemp("data"), Predictions("gcn", DATA, (row,)))).rows
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(st.floats(1e-3, 1e4), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=50))
+def test_intervals_survive_single_precision(tmp_path_factory: pytest.TempPathFactory, found: list[tuple[float, float, float]]) -> None:
+    """An interval that holds its prediction still holds it when it was stored in single precision; many to a file, for files cost more than rows."""
+    rows = tuple(
+        replace(KNOWN, network=f"net-{index:03}", predicted_ms=predicted, lower_ms=predicted * math.exp(-below), upper_ms=predicted * math.exp(above))
+        for index, (predicted, below, above) in enumerate(found)
+    )
+    read = read_predictions(write_predictions(tmp_path_factory.mktemp("data"), Predictions("gcn", DATA, rows))).rows
 
-    assert read.predicted_ms == pytest.approx(predicted, rel=1e-6)
-    assert read.lower_ms == np.float32(row.lower_ms)
+    for row, back in zip(rows, read, strict=True):
+        assert back.network == row.network
+        assert back.predicted_ms == pytest.approx(row.predicted_ms, rel=1e-6)
+        assert back.lower_ms == np.float32(row.lower_ms)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 0.0, -1.0])
