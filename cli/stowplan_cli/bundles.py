@@ -29,7 +29,7 @@ def bundle(
     """Check a bundle's digests and show what is in it, its errors and where its data comes from."""
     import msgspec
 
-    opened = questions.opened_bundle(directory, runtime)
+    opened = questions.any_bundle(directory, runtime)
     document = msgspec.json.decode(opened.manifest_json)
     outputs.emit(document, output, lambda console: _print(console, document))
 

@@ -68,6 +68,17 @@ def opened_bundle(path: Path | None, runtime: str) -> "Bundle":
     return shipped_bundle(runtime) if path is None else load_bundle(path)
 
 
+def any_bundle(path: Path | None, runtime: str) -> "AnyBundle":
+    """The bundle in a directory, or the one shipped for a runtime; of CPUs or of GPUs.
+
+    Raises:
+        BundleError: there is none, or it was altered.
+    """
+    from stowplan_predictor.bundles import loading
+
+    return loading.open_bundle(loading.shipped_folder(runtime) if path is None else path)
+
+
 def opened_predictor(path: Path | None, runtime: str) -> "LocalPredictor":
     """A predictor of every runtime that is shipped, and of the bundle in a directory in place of the one shipped for its runtime.
 
@@ -77,9 +88,9 @@ def opened_predictor(path: Path | None, runtime: str) -> "LocalPredictor":
     from stowplan_predictor.bundles import loading
     from stowplan_predictor.serving.local import LocalPredictor, pipelines_of
 
-    named: list[AnyBundle] = [loading.open_bundle(path if path is not None else loading.shipped_folder(runtime))]
-    others = [loading.open_bundle(loading.shipped_folder(name)) for name in loading.shipped_runtimes() if name != named[0].manifest.runtime]
-    return LocalPredictor(pipelines_of([*named, *others]))
+    named = any_bundle(path, runtime)
+    others = [any_bundle(None, name) for name in loading.shipped_runtimes() if name != named.manifest.runtime]
+    return LocalPredictor(pipelines_of([named, *others]))
 
 
 def prepared(model: Path, shapes: list[str] | None, device: str, bundle: Path | None, runtime: str | None) -> Desk:

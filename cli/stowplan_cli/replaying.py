@@ -119,7 +119,7 @@ def _predictor(bundle: Path | None, runtime: str) -> "Predictor":
     from stowplan_predictor.pipelines import Pipeline
     from stowplan_predictor.serving.local import LocalPredictor
 
-    return LocalPredictor(Pipeline(questions.opened_bundle(bundle, runtime)))
+    return LocalPredictor(Pipeline(questions.any_bundle(bundle, runtime)))
 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:

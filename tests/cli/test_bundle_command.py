@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from stowplan_cli.bundles import leaves
 from support.command_lines import Desk, Run
 
@@ -19,6 +20,16 @@ def test_people_see_name_version_and_where_data_comes_from(run: Run, desk: Desk)
     assert outcome.stdout.startswith("synthetic sha256:")
     assert "made  up" in outcome.stdout
     assert "errors: none stated" in outcome.stdout
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime-cpu", "torch-eager"])
+def test_each_shipped_runtime_has_its_bundle(run: Run, runtime: str) -> None:
+    """Of CPUs and of GPUs, with what it was off by on what it had not seen."""
+    document = run("bundle", "--runtime", runtime, "-o", "json").json
+
+    assert document["runtime"] == runtime
+    assert document["errors"]
+    assert document["provenance"]
 
 
 def test_a_directory_without_a_bundle_is_refused(run: Run, desk: Desk) -> None:
