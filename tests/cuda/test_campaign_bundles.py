@@ -17,7 +17,7 @@ from stowplan_fleet.answers import Answer, Basis
 from stowplan_fleet.devices import Device, GpuDevice
 from stowplan_fleet.questions import Occupant, Question, Tenant
 from stowplan_fleet.slices import DeviceName, SliceClass, parse_slice
-from stowplan_predictor.bundles.loading import open_bundle
+from stowplan_predictor.bundles.loading import open_bundle, shipped_folder
 from stowplan_predictor.errors import BundleRefused, DatasetRefused
 from stowplan_predictor.gpus.tasks import Network
 from stowplan_predictor.pipelines import Pipeline
@@ -157,6 +157,21 @@ def test_what_is_held_out_teaches_nothing_of_itself(public: Path, tmp_path: Path
     assert all(after[key].measured_ms == pytest.approx(7 * before[key].measured_ms) for key in own)
     assert all(after[key].predicted_ms == before[key].predicted_ms and after[key].linear_ms == before[key].linear_ms for key in own)
     assert all(after[key].predicted_ms != before[key].predicted_ms for key in others)
+
+
+def test_the_shipped_bundle_can_be_calibrated(tmp_path: Path) -> None:
+    """Its files take further nodes, whatever its models are: kernels of the very networks come nearer than by its rule for unknown GPUs."""
+    dataset = made.write_synthetic_campaign(tmp_path / "tables", EAGER)
+    kernels = kernels_of(dataset, EAGER)
+    base = calibrations.public(shipped_folder("torch-eager"))
+    errors = []
+    for taught in (kernels, kernels.part(np.zeros(len(kernels), dtype=np.bool_))):
+        found = calibrations.calibrated(base, made.PRODUCT, taught)
+        found.estimator()
+        errors.append(float(np.mean(np.abs(np.log(kernels.latency_ms) - calibrations.log_ms(found, made.PRODUCT, kernels.tasks)))))
+
+    assert errors[0] < 0.1
+    assert errors[0] < errors[1] / 2
 
 
 def test_predictions_are_kept_beside_the_noise(trained: tuple[Outcome, Path]) -> None:
