@@ -24,10 +24,10 @@ def test_the_page_is_what_the_predictions_say() -> None:
 
 
 def test_predictions_are_small_and_whole() -> None:
-    """At most three megabytes, every GPU and every system, with no number missing."""
+    """At most five megabytes, every GPU and every system, with no number missing."""
     found = predictions.read(COMMITTED)
 
-    assert COMMITTED.stat().st_size < 3 << 20
+    assert COMMITTED.stat().st_size < 5 << 20
     assert set(found.models.tolist()) == {"A100", "P100", "P4", "T4", "V100"}
     assert {"ours", "mean", "roofline", "linear", "forests", "boosted", "gnn", "physics"} <= found.zero.keys()
     assert all(scores.errors(found, values).max() < 1e9 for values in found.zero.values())

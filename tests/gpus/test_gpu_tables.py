@@ -18,7 +18,9 @@ HEAD = "OPName,Latency,Device,Torch Version,Kernel Name,Warps per SM,Blocks per 
 MADE_UP = {
     "bmm.csv": f"{HEAD},B,M,N,K\nbmm,1.5,Tesla T4,p2.1.0,volta_sgemm_64x64_nn,1,1,1,1,1,1,1,1,8,32,64,16\n",
     "conv.csv": f"{HEAD},B,Input_Channel,Output_Channel,Kernel_Szie,Input_Size,Stride,Padding\n"
-    "conv,2.5,NVIDIA A100 80GB PCIe,p2.1.0,ampere_scudnn_winograd_128x128_ldg1_relu,1,1,1,1,1,1,1,1,2,3,5,3,10,1,1\n",
+    "conv,2.5,NVIDIA A100 80GB PCIe,p2.1.0,ampere_scudnn_winograd_128x128_ldg1_relu,1,1,1,1,1,1,1,1,2,3,5,3,10,1,1\n"
+    "conv,2.6,NVIDIA A100 80GB PCIe,p2.1.0,ampere_scudnn_128x64_relu,1,1,1,1,1,1,1,1,2,3,5,3,10,1,1\n"
+    "conv,2.7,Tesla T4,p2.1.0,ampere_scudnn_128x64_relu,1,1,1,1,1,1,1,1,2,3,5,3,10,1,1\n",
     "add.csv": f"{HEAD},B,H\n"
     'add,0.5,Tesla P4,p2.1.0,"void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, x>(int)",1,1,1,1,1,1,1,1,7,9\n',
 }
@@ -31,14 +33,20 @@ def test_rows_become_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     rows = {kind: dict(zip(COLUMNS, row, strict=True)) for kind, row in zip(found.tasks.kinds, found.tasks.numbers, strict=True)}
     assert rows["bmm"]["flops"] == 2 * 8 * 32 * 64 * 16
-    assert rows["bmm"]["bytes"] == 4 * 8 * (32 * 16 + 16 * 64 + 32 * 64)
+    # (B, M, N) times (B, N, K): the 64 is what is summed over.
+    assert (rows["bmm"]["m"], rows["bmm"]["k"], rows["bmm"]["n"]) == (32, 64, 16)
+    assert rows["bmm"]["bytes"] == 4 * 8 * (32 * 64 + 64 * 16 + 32 * 16)
     assert (rows["conv"]["m"], rows["conv"]["n"], rows["conv"]["k"]) == (200, 5, 27)
     assert rows["conv"]["bytes"] == 4 * (2 * 3 * 100 + 5 * 27 + 2 * 5 * 100)
     assert rows["add"]["bytes"] == 12 * 63
-    assert found.names.tolist() == ["sgemm_64x64_nn", "scudnn_winograd_128x128_ldg1_relu", "vectorized_elementwise_kernel[CUDAFunctor_add]"]
-    assert found.tiles.tolist() == [[64, 64], [128, 128], [0, 0]]
-    assert found.models.tolist() == ["T4", "A100", "P4"]
-    assert np.array_equal(found.latency_ms, [1.5, 2.5, 0.5])
+    assert found.names.tolist() == [
+        "sgemm_64x64_nn", "scudnn_winograd_128x128_ldg1_relu", "scudnn_128x64_relu", "scudnn_128x64_relu", "vectorized_elementwise_kernel[CUDAFunctor_add]",
+    ]  # fmt: skip
+    assert found.tiles.tolist() == [[64, 64], [128, 128], [128, 64], [128, 64], [0, 0]]
+    assert found.models.tolist() == ["T4", "A100", "A100", "T4", "P4"]
+    assert np.array_equal(found.latency_ms, [1.5, 2.5, 2.6, 2.7, 0.5])
+    # Of convolutions on one GPU, how many were timed before.
+    assert found.shapes_before.tolist() == [0, 0, 1, 0, 0]
 
 
 def test_a_missing_table_names_its_source(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from stowplan_predictor.gpus.machines import Machine
 from stowplan_predictor.gpus.tasks import KINDS, PRODUCTS
 
-# Operations for a joule relative to Pascal, by generation: NVIDIA claims half as many again for Volta (V100 whitepaper, 2017, "50% more energy efficient"), and
-# the same again for each generation after it is our assumption, checked by holding GPUs out.
+# Operations for a joule relative to Pascal, by generation. Volta and Turing are made in a process that takes a quarter less power at the same clock than
+# Pascal's (TSMC on 12FFC against 16FFC; Anandtech, "Samsung and TSMC roadmaps", 2017). Half as many again for each generation after them is our assumption.
+_FIRST_STEP: Final = 1 / 0.75
 _STEP: Final = 1.5
-_FIRST: Final = 6
 _GENERATIONS: Final = {6: 0, 7: 1, 8: 2, 9: 3, 10: 4}
 # Below this share of the power that the unthrottled ones have for an operation, a GPU counts as limited by it.
 _LIMITED: Final = 0.75
@@ -50,7 +50,7 @@ def efficiency_of(machine: Machine) -> float:
     major, minor = machine.generation
     # Ada (8.9) is made two steps after Ampere's 8.0: the process of Hopper.
     step = _GENERATIONS.get(major, _GENERATIONS[10]) + (1 if (major, minor) == (8, 9) else 0)
-    return float(_STEP**step)
+    return float(_FIRST_STEP * _STEP ** (step - 1)) if step else 1.0
 
 
 def headroom(machine: Machine) -> float:
@@ -65,7 +65,7 @@ def figures_of(machine: Machine, known: Sequence[tuple[Machine, Figures]]) -> Fi
     same kind (stacks since Volta, or not: Pascal's stacks reach no more than graphics memory does). Computing: the mean of those that power does not limit,
     but no more than power allows.
     """
-    launches = {kind: _nearest_to_all([figures.launch_ms[kind] for _, figures in known]) for kind in KINDS}
+    launches = {kind: nearest_to_all([figures.launch_ms[kind] for _, figures in known]) for kind in KINDS}
     kin = [figures.stream for other, figures in known if _memory(other) == _memory(machine)]
     everyone = [figures.stream for _, figures in known]
     return Figures(
@@ -76,7 +76,7 @@ def figures_of(machine: Machine, known: Sequence[tuple[Machine, Figures]]) -> Fi
     )
 
 
-def _nearest_to_all(values: Sequence[float]) -> float:
+def nearest_to_all(values: Sequence[float]) -> float:
     """That of some values with the least sum of |value - other| / other: their median weighted by 1 / value."""
     return min(sorted(values), key=lambda value: sum(abs(value - other) / other for other in values))
 

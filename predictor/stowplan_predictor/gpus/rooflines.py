@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stowplan_predictor.gpus.figures import Figures
 from stowplan_predictor.gpus.machines import Machine
-from stowplan_predictor.gpus.tasks import KINDS, POINTWISE, PRODUCTS, Matrix, Tasks
+from stowplan_predictor.gpus.tasks import CONVOLUTION, KINDS, POINTWISE, PRODUCTS, Matrix, Tasks
 
 _BYTES_A_CLOCK: Final = 64.0
 # How much faster than memory the L2 cache is at least: it is 1.4 times on a V100 (2155 of 1529 GB/s counted alike) and more elsewhere (Jia et al., 2018).
@@ -45,6 +46,10 @@ class Bounds:
         """The same in whole waves: what slices of one GPU are compared by."""
         return self.launch + np.maximum(self.waves, self.memory)
 
+    def part(self, rows: NDArray[np.int64]) -> "Bounds":
+        """Of some of the tasks."""
+        return Bounds(self.launch[rows], self.compute[rows], self.waves[rows], self.memory[rows])
+
 
 def launch_ms(tasks: Tasks, figures: Figures) -> Matrix:
     """What the least kernel of each task's kind takes."""
@@ -52,8 +57,8 @@ def launch_ms(tasks: Tasks, figures: Figures) -> Matrix:
 
 
 def tiles(tasks: Tasks, tile: tuple[int, int]) -> Matrix:
-    """Blocks of threads of a product cut into such tiles."""
-    rows, columns = tile
+    """Blocks of threads of a product cut into such tiles: columns and rows of the result, as cuBLAS names its kernels (cuDNN the other way round)."""
+    columns, rows = tile
     return np.asarray(tasks.column("batch") * np.ceil(tasks.column("m") / rows) * np.ceil(tasks.column("n") / columns))
 
 
@@ -69,7 +74,8 @@ def _compute(tasks: Tasks, machine: Machine, figures: Figures) -> tuple[Matrix, 
         # A tile takes one multiprocessor as long as its multiply-adds at the sustained rate.
         rate = machine.flops_per_second / machine.multiprocessors * share
         one = 1e3 * 2.0 * high * wide * tasks.column("k")[rows] / rate
-        waves[rows] = np.ceil(tiles(tasks.part(rows), (high, wide)) / machine.multiprocessors) * one
+        tile = (wide, high) if family == CONVOLUTION else (high, wide)
+        waves[rows] = np.ceil(tiles(tasks.part(rows), tile) / machine.multiprocessors) * one
     return smooth, waves
 
 

@@ -18,22 +18,22 @@ from stowplan_predictor.gpus.figures import MeasuredGpu
 from stowplan_predictor.gpus.rooflines import bounds
 from stowplan_predictor.gpus.tasks import BYTES, FAMILIES, KINDS, POINTWISE, ROWS, Matrix, Tasks
 from stowplan_predictor.kernels.intervals import LogInterval, conformal
-from stowplan_predictor.training.gpus import published, samples, scores
+from stowplan_predictor.training.gpus import mixtures, published, samples, scores
 from stowplan_predictor.training.gpus.measured_figures import machine
+from stowplan_predictor.training.gpus.mixture_files import to_model
 from stowplan_predictor.training.gpus.predictions import Judged, source
 from stowplan_predictor.training.gpus.runs import Data, held_out
-from stowplan_predictor.training.gpus.systems import boosted_trees
+from stowplan_predictor.training.gpus.samples import Samples
 from stowplan_predictor.training.gpus.tables import MODELS
 from stowplan_predictor.training.harness import units
-from stowplan_predictor.training.kernels.boosted_trees import to_model
 
 NAME: Final = "stowplan-gpu"
 RUNTIME: Final = "torch-eager"
 COVERAGE: Final = 0.9
 SERVED: Final = "ours"
 # Code that decides what the bundle holds and how it is read, as paths below the predictor's package.
-_CODE: Final = ("gpus", "training/gpus/fits.py", "training/gpus/measured_figures.py", "training/gpus/runs.py", "training/gpus/samples.py",
-                "training/gpus/systems.py", "training/gpus/tables.py")  # fmt: skip
+_CODE: Final = ("gpus", "training/gpus/fits.py", "training/gpus/labels.py", "training/gpus/measured_figures.py", "training/gpus/mixture_files.py",
+                "training/gpus/mixtures.py", "training/gpus/runs.py", "training/gpus/samples.py", "training/gpus/tables.py")  # fmt: skip
 _VERSIONED: Final = ("numpy", "onnx", "scikit-learn", "stowplan")
 # The published rows come from these versions.
 _MEASURED: Final = {"runtime": "PyTorch 2.1, eager, one operator at a time", "precision": "float32, TF32 off", "timing": "milliseconds, launch included"}
@@ -50,25 +50,20 @@ def code_digest() -> str:
     return f"sha256:{units.code_digest(_CODE)}"
 
 
-def _family(found: Data, judged: Judged, family: str) -> _Family:
-    figures = dict(found.figures)
-    rows = samples.samples(found.learned, figures)
-    rows = rows.part((rows.families == family) & ~rows.trap)
-    target = rows.log_ms - np.log(rows.bound_ms)
-    model = boosted_trees(rows.features, target)
-    asked = samples.samples(found.judged, figures)
-    asked = asked.part((asked.families == family) & ~asked.trap)
-    said = np.clip(model.predict(asked.features), target.min(), target.max()) + np.log(asked.bound_ms)
+def _family(learned: Samples, asked: Samples, judged: Judged, family: str) -> _Family:
+    model = mixtures.fit_family(learned.part((learned.families == family) & ~learned.trap), family)
+    some = asked.part((asked.families == family) & ~asked.trap)
+    said = mixtures.Served({family: model})(some)
     mine = (judged.families == family) & ~scores.trap(judged)
     unseen = np.log(judged.measured_ms[mine]) - judged.zero[SERVED][mine]
     table = FamilyTable(
         file=f"kernels/{family}.onnx",
-        lower=float(target.min()),
-        upper=float(target.max()),
-        seen=conformal(asked.log_ms - said, COVERAGE),
+        lower=model.lower,
+        upper=model.upper,
+        seen=conformal(some.log_ms - said, COVERAGE),
         unseen=conformal(unseen, COVERAGE),
     )
-    return _Family(to_model(model, len(FEATURES) + 1), table)
+    return _Family(to_model(model, family), table)
 
 
 def _unmeasured(found: Data) -> LogInterval:
@@ -100,7 +95,8 @@ def bundle(found: Data, judged: Judged, output: Path) -> str:
     Returns:
         Its version.
     """
-    families: Mapping[str, _Family] = {family: _family(found, judged, family) for family in FAMILIES}
+    learned, asked = (samples.samples(table, found.figures, found.hosts) for table in (found.learned, found.judged))
+    families: Mapping[str, _Family] = {family: _family(learned, asked, judged, family) for family in FAMILIES}
     table = GpuTable(
         features=FEATURES,
         kinds=tuple(KINDS),
@@ -116,7 +112,7 @@ def bundle(found: Data, judged: Judged, output: Path) -> str:
         name=NAME,
         runtime=RUNTIME,
         files=files,
-        models={"kernels": "boosted trees over launch, sustained rate and bandwidth", "sharing": "published laws, unvalidated"},
+        models={"kernels": "boosted trees over launch, sustained rate and bandwidth, mixed over library kernels", "sharing": "published laws, unvalidated"},
         provenance={
             "source": {"url": published.SOURCE, "commit": published.COMMIT, "licence": published.LICENCE, "rows": published.ROWS, "tables": source()},
             "measured": _MEASURED,

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stowplan_predictor.gpus.features import CODES, FEATURES
+from stowplan_predictor.gpus.features import CODES, FEATURES, PLAIN
 from stowplan_predictor.gpus.tasks import Matrix
 from stowplan_predictor.training.gpus.samples import Samples
 from stowplan_predictor.training.gpus.systems import MOST_TYPES, Predict
@@ -38,7 +38,7 @@ class KernelNetwork(nn.Module):
     """Latency and type of kernels of one operator.
 
     Shapes:
-        input: features (rows, FEATURES), kinds (rows,)
+        input: features (rows, PLAIN), kinds (rows,)
         output: log(latency / physics) (rows,), scores of kernel types (rows, types)
     """
 
@@ -50,7 +50,7 @@ class KernelNetwork(nn.Module):
         self.register_buffer("scale", torch.from_numpy(np.where(deviation < 1e-3, 1.0, deviation).astype(np.float32)))
         self.tiles = tiles
         self.kind = nn.Embedding(len(CODES), 12)
-        self.enter = nn.Linear(len(FEATURES) + 12, _WIDTH)
+        self.enter = nn.Linear(PLAIN + 12, _WIDTH)
         self.hidden = nn.ModuleList(nn.Linear(_WIDTH, _WIDTH) for _ in range(2))
         self.latency = nn.Linear(_WIDTH, 2)
         self.classifier = nn.Linear(_WIDTH, types)
@@ -78,7 +78,7 @@ class Fitted:
 
     def _asked(self, rows: Samples) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            found: tuple[Tensor, Tensor] = self.network(torch.from_numpy(rows.features[:, :-1]), torch.from_numpy(rows.features[:, -1].astype(np.int64)))
+            found: tuple[Tensor, Tensor] = self.network(torch.from_numpy(rows.features[:, :PLAIN]), torch.from_numpy(rows.features[:, -1].astype(np.int64)))
         return found
 
     def __call__(self, rows: Samples) -> Matrix:
@@ -103,8 +103,8 @@ def fit(rows: Samples, *, tiles: bool = False, seed: int = 0) -> Fitted:
     torch.set_num_threads(1)
     types = classes(rows.table.names.tolist())
     number = {name: index for index, name in enumerate(types)}
-    network = KernelNetwork(rows.features[:, :-1], max(1, len(types)), tiles=tiles)
-    features = torch.from_numpy(rows.features[:, :-1])
+    network = KernelNetwork(rows.features[:, :PLAIN], max(1, len(types)), tiles=tiles)
+    features = torch.from_numpy(rows.features[:, :PLAIN])
     kinds = torch.from_numpy(rows.features[:, -1].astype(np.int64))
     target = torch.from_numpy((rows.log_ms - np.log(rows.bound_ms)).astype(np.float32))
     labels = torch.tensor([number.get(name, -1) for name in rows.table.names.tolist()])

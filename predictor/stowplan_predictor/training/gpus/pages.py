@@ -15,7 +15,7 @@ OURS: Final = "ours"
 _NAMES: Final = {
     "mean": "mean of the kind", "roofline": "roofline at published peaks", "linear": "linear on FLOPs and bytes", "forests": "random forests",
     "boosted": "boosted trees", "utilization": "tile utilization (NeuSight's form)", "gnn": "kernel GNN (one node a kernel)",
-    "physics": "physics alone (nothing learned)", OURS: "**served: boosted trees over physics**",
+    "physics": "physics alone (nothing learned)", OURS: "**served: trees over physics, mixed over library kernels**",
 }  # fmt: skip
 _FAMILIES: Final = {
     LINEAR: "linear layers", BATCHED: "batched products", CONVOLUTION: "convolutions (3 x 3)", POINTWISE: "element-wise", ROWS: "softmax, layer norm",
@@ -122,8 +122,15 @@ The tables themselves are not in this project. To train, fetch the `kernels_trai
 GPUs) is kept from every model on every GPU, so a GPU held out is judged on shapes that are new as well. Errors are mean absolute percentage errors, in percent,
 mean over the GPU's rows. The P4's linear layers are left out of all figures and of all learning, and reported apart: that card throttles under long
 products far below what any published figure tells.
-The GPUs held out were looked at: the size of the trees and the noise of a reading were picked among a few settings with the errors of all five in sight, so the
-served figures are somewhat too good. No shape of a GPU held out, and none of its latencies, taught the model that is judged on it.
+The GPUs held out were looked at: features, the rules for what an unknown GPU reaches of its peaks, and how much twenty readings may change were made with the
+errors of all five in sight, so the served figures are somewhat too good. Sizes of trees were set once and never changed. No latency of a GPU held out taught
+the model that is judged on it.
+
+**Two things to know about the tables.** A batched product is (B, M, N) times (B, N, K), and a linear layer leads from N to K numbers: N is what is summed over;
+the grids of the kernels agree. And convolutions were timed with PyTorch's search for the fastest kernel switched on (`cudnn.benchmark`), under which each
+launch costs the host more the more shapes the process has run: some 0.1 ms at the beginning of a table, 0.4 (A100, V100) to 0.8 ms (P100) at its end, as
+the order of the rows shows. Every system here is spared that: it learns milliseconds less the host's, and the host's are added to what it says, by the slope
+of other GPUs where a GPU is held out. The product serves without them, as in a process that has run few shapes.
 
 ## The bars
 
@@ -135,8 +142,9 @@ served figures are somewhat too good. No shape of a GPU held out, and none of it
 
 ## The same after twenty kernels were measured on it
 
-Twenty kernels by a plan that looks at no latency; what they leave over is smoothed over kernels that are alike. Five draws of twenty: their mean, and in
-brackets the least and the most. Every learning system is corrected in the same way.
+Twenty kernels by a plan that looks at no latency; they tell what launching costs there, by how much kernels of a family are off, and alike ones within it
+(`training/gpus/adaptations.py`). Five draws of twenty: their mean, and in brackets the least and the most. Every learning system is corrected in the same way;
+the served one learns from the kernels' names too which ones run there.
 
 {_by_gpu(found, dict(found.twenty))}
 
@@ -179,9 +187,10 @@ YOLOS-small on an A100 of 80 GB, pods that always run ([nos]({sharing_checks.SOU
 * Operators without measurements (pooling, batch normalization, concatenation, grouped convolution, ...) go by their byte roofline and make the answer
   `extrapolated`, with their share of the time in its message. Convolutions other than 3 x 3 with stride one go as the matrix product that they are.
   Transposed convolutions, recurrent layers and every precision but float32 are unknown.
-* What a launch costs is the host's more than the GPU's: the P100 of the tables sat in a host whose launches take half as long again, which nothing published
-  tells. Twenty samples tell it.
-* No server on a GPU was measured under load: the response time is that of a queue, and `unvalidated`.
+* What a launch costs is the host's more than the GPU's: the P100 of the tables sat in a host whose launches take half as long again, the V100 in one of a
+  quarter more, which nothing published tells. Twenty samples tell it.
+* No server on a GPU was measured under load: the response time is that of a queue, and `unvalidated`. A service that asks for `minimumBasis: measured` or
+  `extrapolated` is therefore kept off all GPUs of this bundle.
 """
 
 

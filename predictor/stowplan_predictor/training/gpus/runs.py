@@ -6,7 +6,7 @@
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from stowplan_predictor.gpus.figures import Figures, figures_of
 from stowplan_predictor.gpus.tasks import Matrix, Tasks
 from stowplan_predictor.training.gpus import adaptations, samples, systems, tables
-from stowplan_predictor.training.gpus.measured_figures import figures, machine
+from stowplan_predictor.training.gpus.measured_figures import figures, host_of, hosts, machine, own_ms
+from stowplan_predictor.training.gpus.mixtures import Served
 from stowplan_predictor.training.gpus.samples import Samples
 from stowplan_predictor.training.gpus.systems import Fit, Predict
 from stowplan_predictor.training.gpus.tables import MODELS, KernelTable
@@ -38,18 +39,27 @@ class Data:
     judged: KernelTable
     figures: Mapping[str, Figures]
     """Of every GPU, from rows that are not judged."""
+    hosts: Mapping[str, float]
+    """Likewise, milliseconds that each shape run before adds to the launch of a convolution."""
 
 
 def _save(table: KernelTable, path: Path) -> None:
     np.savez(
-        path, kinds=np.array(table.tasks.kinds), numbers=table.tasks.numbers, products=table.products, ms=table.latency_ms, names=table.names, tiles=table.tiles
+        path,
+        kinds=np.array(table.tasks.kinds),
+        numbers=table.tasks.numbers,
+        products=table.products,
+        ms=table.latency_ms,
+        names=table.names,
+        tiles=table.tiles,
+        before=table.shapes_before,
     )
 
 
 def _load(path: Path) -> KernelTable:
     with np.load(path) as held:
         tasks = Tasks(tuple(held["kinds"].tolist()), held["numbers"], np.ones(len(held["ms"]), dtype=np.bool_))
-        return KernelTable(tasks, held["products"], held["ms"], held["names"], held["tiles"])
+        return KernelTable(tasks, held["products"], held["ms"], held["names"], held["tiles"], held["before"])
 
 
 def data(folder: Path, work: Path) -> Data:
@@ -64,8 +74,11 @@ def data(folder: Path, work: Path) -> Data:
         away = samples.judged(table)
         _save(table.part(samples.learned(table, away)), learned)
         _save(table.part(np.flatnonzero(away)), judged)
-        known.write_bytes(msgspec.json.encode(figures(table.part(np.flatnonzero(~away)))))
-    return Data(_load(learned), _load(judged), msgspec.json.decode(known.read_bytes(), type=dict[str, Figures]))
+        rest = table.part(np.flatnonzero(~away))
+        per_shape = hosts(rest)
+        known.write_bytes(msgspec.json.encode((figures(replace(rest, latency_ms=own_ms(rest, per_shape))), per_shape)))
+    of, per_shape = msgspec.json.decode(known.read_bytes(), type=tuple[dict[str, Figures], dict[str, float]])
+    return Data(_load(learned), _load(judged), of, per_shape)
 
 
 def _only(table: KernelTable, rows: NDArray[np.bool_]) -> KernelTable:
@@ -83,36 +96,53 @@ class Held:
     """That twenty are drawn from."""
     figures: dict[str, Figures]
     """Its own by rule, from those of the others."""
+    hosts: dict[str, float]
+    """Likewise."""
     model: str
 
-    def asked(self, table: KernelTable, known: Figures | None = None) -> Samples:
+    def asked(self, table: KernelTable) -> Samples:
         """Its rows with its features."""
-        return samples.samples(table, {self.model: known or self.figures[self.model]})
+        return samples.samples(table, self.figures, self.hosts)
 
 
-def held_out(found: Data, model: str) -> Held:
-    """What is known where a GPU is held out."""
-    others = [(machine(STANDS_FOR[other]), one) for other, one in found.figures.items() if other != model]
+def held_out(found: Data, model: str, also: str | None = None) -> Held:
+    """What is known where a GPU is held out, and where another one is not learned from either."""
+    learned_from = sorted(set(STANDS_FOR) - {model, also})
+    others = [(machine(STANDS_FOR[other]), found.figures[other]) for other in learned_from]
     guessed = figures_of(machine(STANDS_FOR[model]), others)
-    rows = samples.samples(_only(found.learned, found.learned.models != model), dict(found.figures))
+    host = host_of(machine(STANDS_FOR[model]), [(machine(STANDS_FOR[other]), found.hosts[other]) for other in learned_from])
+    rows = samples.samples(_only(found.learned, np.isin(found.learned.models, learned_from)), found.figures, found.hosts)
     return Held(
         rows.part(~rows.trap),
         _only(found.judged, found.judged.models == model),
         _only(found.learned, found.learned.models == model),
         {**found.figures, model: guessed},
+        {**found.hosts, model: host},
         model,
     )
 
 
-def after_twenty(held: Held, predict: Predict, pool: Samples, draw: int) -> Matrix:
-    """Log milliseconds of the judged rows once twenty of a pool of others were measured."""
-    taken = adaptations.chosen(pool, draw)
-    mask = np.zeros(len(pool), dtype=np.bool_)
-    mask[taken] = True
-    known = adaptations.relaunched(held.figures[held.model], pool.part(mask))
-    readings, asked = held.asked(pool.part(mask).table, known), held.asked(held.judged, known)
-    residuals = readings.log_ms - predict(readings)
-    return predict(asked) + adaptations.correction(readings, residuals, asked)
+def after_twenty(predict: Predict, asked: Samples, pool: Samples) -> Matrix:
+    """(draws, rows): log milliseconds of the judged rows once twenty of a pool of others were measured."""
+    found = []
+    # Of a mixture of library kernels the readings tell by their names which ones run there.
+    thoughts = predict.thoughts(asked) if isinstance(predict, Served) else None
+    answers = thoughts.said() if thoughts else predict(asked)
+    for draw in range(DRAWS):
+        mask = np.zeros(len(pool), dtype=np.bool_)
+        mask[adaptations.chosen(pool, draw)] = True
+        readings = pool.part(mask)
+        if thoughts and isinstance(predict, Served):
+            told = predict.thoughts(readings)
+            found.append(adaptations.adapted(readings, told.as_ran(), asked, thoughts.said(told.odds())))
+        else:
+            found.append(adaptations.adapted(readings, predict(readings), asked, answers))
+    return np.stack(found)
+
+
+def at_once(predict: Predict, asked: Samples) -> Matrix:
+    """Log milliseconds without a reading, the host's added."""
+    return np.asarray(np.log(np.exp(predict(asked)) + asked.host_ms))
 
 
 @runtime_checkable
@@ -132,7 +162,10 @@ def unit(held: Held, fit: Fit) -> dict[str, Any]:
     """
     predict = fit(held.learned)
     asked, pool = held.asked(held.judged), held.asked(held.readings)
-    found: dict[str, Any] = {"zero": predict(asked), "twenty": np.stack([after_twenty(held, predict, pool, draw) for draw in range(DRAWS)])}
+    found: dict[str, Any] = {
+        "zero": at_once(predict, asked),
+        "twenty": after_twenty(predict, asked, pool),
+    }
     if isinstance(predict, Typed):
         likeliest = list(zip(predict.likeliest(asked), held.judged.names.tolist(), strict=True))
         found["top1"] = np.array([ran in guesses[:1] for guesses, ran in likeliest])
@@ -143,15 +176,18 @@ def unit(held: Held, fit: Fit) -> dict[str, Any]:
 def run(folder: Path, work: Path, names: Sequence[str], fits: Mapping[str, Fit]) -> None:
     """All units that are not there yet."""
     work.mkdir(parents=True, exist_ok=True)
-    missing = [(name, model) for name in names for model in STANDS_FOR if not (work / f"{name}-{model}.npz").is_file()]
-    if not missing:
+    missing = {model: [name for name in names if not (work / f"{name}-{model}.npz").is_file()] for model in STANDS_FOR}
+    if not any(missing.values()):
         return
     found = data(folder, work)
-    for name, model in missing:
-        result = unit(held_out(found, model), fits[name])
-        np.savez_compressed(work / "unit.new.npz", **result)
-        (work / "unit.new.npz").rename(work / f"{name}-{model}.npz")
-        logger.info("%s on %s: done", name, model)
+    for model, some in missing.items():
+        if not some:
+            continue
+        held = held_out(found, model)
+        for name in some:
+            np.savez_compressed(work / "unit.new.npz", **unit(held, fits[name]))
+            (work / "unit.new.npz").rename(work / f"{name}-{model}.npz")
+            logger.info("%s on %s: done", name, model)
 
 
 def main() -> None:

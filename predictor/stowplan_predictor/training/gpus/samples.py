@@ -1,10 +1,11 @@
 """Samples: which rows are learned from, and which shapes are kept away from every model to judge it.
 
 A tenth of the shapes, by a hash of kind and numbers, is judged on every GPU and never learned from: a GPU that is held out is judged on new shapes.
-Of the rest a fixed number for each kind and GPU is learned from: more of them change nothing that is compared, and fits stay within minutes on one core.
+Of the rest a fixed number for each kind and GPU is learned from, so that fits stay within minutes on one core.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +16,13 @@ from stowplan_predictor.gpus.features import FEATURES, codes, feature_matrix
 from stowplan_predictor.gpus.figures import Figures
 from stowplan_predictor.gpus.rooflines import bounds
 from stowplan_predictor.gpus.tasks import BATCHED, CONVOLUTION, KINDS, LINEAR, ROWS, Matrix
-from stowplan_predictor.training.gpus.measured_figures import machine
+from stowplan_predictor.training.gpus.measured_figures import LEAST_MS, machine
 from stowplan_predictor.training.gpus.tables import MODELS, KernelTable
 
 _PARTS: Final = 10
 # Rows for each kind and GPU.
-_LEARNED: Final = {BATCHED: 3000, LINEAR: 2000, CONVOLUTION: 2000, ROWS: 250}
-_LEARNED_LIGHT: Final = 100
+_LEARNED: Final = {BATCHED: 4000, LINEAR: 4000, CONVOLUTION: 4500, ROWS: 500}
+_LEARNED_LIGHT: Final = 200
 # The rows that break every model: reported apart, and learned from by none.
 TRAP: Final = ("P4", LINEAR)
 
@@ -38,19 +39,25 @@ class Samples:
     """(rows, len(FEATURES) + 1): the features with the figures of each row's GPU, and the number of its kind."""
     bound_ms: Matrix
     """Physics with those figures."""
+    launch_ms: Matrix
+    """Of it, the launch."""
+    host_ms: Matrix
+    """What the host adds for shapes run before, with the figure of each row's GPU (`measured_figures.hosts`); no system has to learn it."""
 
     def __len__(self) -> int:
         return len(self.bound_ms)
 
     @property
     def log_ms(self) -> Matrix:
-        """Logarithm of the measured milliseconds."""
-        return np.asarray(np.log(self.table.latency_ms))
+        """Logarithm of the measured milliseconds less the host's: what systems learn and say."""
+        return np.asarray(np.log(np.maximum(self.table.latency_ms - self.host_ms, np.minimum(self.table.latency_ms, LEAST_MS))))
 
     def part(self, rows: NDArray[np.bool_]) -> "Samples":
         """Some rows."""
         chosen = np.flatnonzero(rows)
-        return Samples(self.table.part(chosen), self.families[rows], self.models[rows], self.features[rows], self.bound_ms[rows])
+        return Samples(
+            self.table.part(chosen), self.families[rows], self.models[rows], self.features[rows], self.bound_ms[rows], self.launch_ms[rows], self.host_ms[rows]
+        )
 
     @property
     def trap(self) -> NDArray[np.bool_]:
@@ -78,18 +85,21 @@ def learned(table: KernelTable, away: NDArray[np.bool_], seed: int = 0) -> NDArr
     return np.sort(np.concatenate(chosen))
 
 
-def samples(table: KernelTable, figures: dict[str, Figures]) -> Samples:
+def samples(table: KernelTable, figures: Mapping[str, Figures], hosts: Mapping[str, float]) -> Samples:
     """Rows with their features.
 
     Args:
         table: the rows.
         figures: of every GPU in it, by what is held out together.
+        hosts: likewise, milliseconds for each shape that was run before.
     """
     features = np.empty((len(table), len(FEATURES) + 1), dtype=np.float32)
-    bound = np.empty(len(table))
+    bound, launch, host = np.empty(len(table)), np.empty(len(table)), np.empty(len(table))
     for product, rows in table.by_product():
-        tasks, known = table.tasks.part(rows), figures[MODELS[product]]
-        features[rows, :-1] = feature_matrix(tasks, machine(product), known)
-        bound[rows] = bounds(tasks, machine(product), known).smooth_ms
+        tasks, model = table.tasks.part(rows), MODELS[product]
+        features[rows, :-1] = feature_matrix(tasks, machine(product), figures[model])
+        found = bounds(tasks, machine(product), figures[model])
+        bound[rows], launch[rows] = found.smooth_ms, found.launch
+        host[rows] = table.shapes_before[rows] * hosts[model]
     features[:, -1] = codes(table.tasks)
-    return Samples(table, np.array([KINDS[kind] for kind in table.tasks.kinds]), table.models, features, bound)
+    return Samples(table, np.array([KINDS[kind] for kind in table.tasks.kinds]), table.models, features, bound, launch, host)

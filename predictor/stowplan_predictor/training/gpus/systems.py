@@ -5,7 +5,9 @@
   peaks as divisors: what a linear model can know of a GPU.
 * forests, boosted: trees on shapes and on the GPU's published figures (multiprocessors, peaks, cache, clock, watts), to log milliseconds over the roofline.
 * physics: launch, sustained rate and bandwidth (`gpus.figures`), nothing learned.
-* ours: boosted trees on what carries over (`gpus.features`), to log milliseconds over that physics. gnn and utilization: see `networks`.
+* ours: see `mixtures`. gnn and utilization: see `networks`.
+
+Milliseconds are those without what the host adds for shapes run before: nobody has to learn it, and it is added to whatever anybody says.
 """
 
 from collections import Counter
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
 from stowplan_predictor.gpus.tasks import COLUMNS, FAMILIES, Matrix
+from stowplan_predictor.training.gpus import mixtures
 from stowplan_predictor.training.gpus.measured_figures import machine, peaks_ms
 from stowplan_predictor.training.gpus.samples import Samples
 
@@ -32,7 +35,7 @@ _LEAST_ROWS: Final = 8
 _ROUNDS: Final = 60
 
 
-def boosted_trees(features: NDArray[np.float32], target: Matrix) -> HistGradientBoostingRegressor:
+def _boosted_trees(features: NDArray[np.float32], target: Matrix) -> HistGradientBoostingRegressor:
     """Trees; the same rows give the same trees."""
     model = HistGradientBoostingRegressor(
         loss="squared_error",
@@ -128,7 +131,7 @@ def linear(rows: Samples) -> Predict:
     fits = {}
     for kind in set(kinds.tolist()):
         mine = kinds == kind
-        weight = 1.0 / rows.table.latency_ms[mine]
+        weight = 1.0 / np.exp(rows.log_ms[mine])
         fits[kind] = np.linalg.lstsq(terms[mine] * weight[:, None], np.ones(mine.sum()), rcond=None)[0]
 
     def predict(asked: Samples) -> Matrix:
@@ -153,19 +156,8 @@ def boosted(rows: Samples) -> Predict:
     """See above."""
 
     def fit(mine: Samples) -> Predict:
-        model = boosted_trees(_published(mine), mine.log_ms - _roofline(mine))
+        model = _boosted_trees(_published(mine), mine.log_ms - _roofline(mine))
         return lambda asked: np.asarray(model.predict(_published(asked)) + _roofline(asked))
-
-    return _by_family(rows, fit)
-
-
-def ours(rows: Samples) -> Predict:
-    """See above."""
-
-    def fit(mine: Samples) -> Predict:
-        target = mine.log_ms - np.log(mine.bound_ms)
-        model = boosted_trees(mine.features, target)
-        return lambda asked: np.asarray(np.clip(model.predict(asked.features), target.min(), target.max()) + np.log(asked.bound_ms))
 
     return _by_family(rows, fit)
 
@@ -177,7 +169,7 @@ SYSTEMS: Final[Mapping[str, Fit]] = {
     "forests": forests,
     "boosted": boosted,
     "physics": physics,
-    "ours": ours,
+    "ours": mixtures.ours,
 }
 
 

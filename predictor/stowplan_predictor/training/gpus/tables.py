@@ -44,7 +44,10 @@ class KernelTable:
     names: NDArray[np.str_]
     """Kernel that ran, without the generation in its name and without its template's arguments: what a GPU of another generation calls it too."""
     tiles: NDArray[np.int64]
-    """(rows, 2): rows and columns of a tile as the kernel's name tells; 0 where it does not."""
+    """(rows, 2): both sides of a tile as the kernel's name tells; 0 where it does not."""
+    shapes_before: Matrix
+    """How many shapes of convolutions the process that timed the row had timed before, as the order of the rows tells; 0 for other kernels. With its search for
+    the fastest convolution switched on, PyTorch spends more of the host's time on each launch the more shapes it has seen (`hosts`)."""
 
     def __len__(self) -> int:
         return len(self.latency_ms)
@@ -56,7 +59,7 @@ class KernelTable:
 
     def part(self, rows: NDArray[np.int64]) -> "KernelTable":
         """Some rows."""
-        return KernelTable(self.tasks.part(rows), self.products[rows], self.latency_ms[rows], self.names[rows], self.tiles[rows])
+        return KernelTable(self.tasks.part(rows), self.products[rows], self.latency_ms[rows], self.names[rows], self.tiles[rows], self.shapes_before[rows])
 
     def by_product(self) -> Iterable[tuple[str, NDArray[np.int64]]]:
         """Rows of each GPU."""
@@ -82,7 +85,8 @@ Read = Callable[[str], Matrix]
 
 
 def _product(read: Read, *, shared: bool) -> Matrix:
-    batch, m, n, k = read("B"), read("M"), read("N"), read("K")
+    # As published: (B, M, N) times (B, N, K), and a layer from N to K numbers. Its N is what is summed over, our k; the grids of the kernels agree.
+    batch, m, k, n = read("B"), read("M"), read("N"), read("K")
     right = n * k if shared else batch * n * k
     traffic = _ITEM * (batch * m * k + right + batch * m * n)
     # A linear layer's batch is rows of one product.
@@ -103,7 +107,7 @@ def _convolution(read: Read) -> Matrix:
 def _light(read: Read, kind: str) -> Matrix:
     rows, columns = read("B"), read("H")
     elements = rows * columns
-    # Both operands and the result, or one and the result; as many operations as our counting rules give the operator (`graphs.pointwise_flops`).
+    # Both operands and the result, or one and the result; one operation an element, as features count them.
     tensors = 3.0 if kind in ("add", "div", "mul", "pow") else 2.0
     ones = np.ones_like(rows)
     return np.column_stack([ones, rows, columns, ones, ones, elements, _ITEM * tensors * elements])
@@ -136,7 +140,12 @@ def _parsed(name: str, content: bytes) -> KernelTable:
     plain: Mapping[str, str] = {kernel: plain_name(kernel) for kernel in set(kernels)}
     tiles = {kernel: _tile(kernel) for kernel in plain}
     tasks = Tasks((kind,) * len(kinds), numbers, np.ones(len(kinds), dtype=np.bool_))
-    return KernelTable(tasks, products, latency, np.array([plain[k] for k in kernels]), np.array([tiles[k] for k in kernels], dtype=np.int64))
+    before = np.zeros(len(kinds))
+    for product in set(products.tolist()) if kind == CONVOLUTION else ():
+        mine = np.flatnonzero(products == product)
+        before[mine] = np.arange(len(mine))
+    sides = np.array([tiles[kernel] for kernel in kernels], dtype=np.int64)
+    return KernelTable(tasks, products, latency, np.array([plain[kernel] for kernel in kernels]), sides, before)
 
 
 def joined(tables: Iterable[KernelTable]) -> KernelTable:
@@ -153,6 +162,7 @@ def joined(tables: Iterable[KernelTable]) -> KernelTable:
         np.concatenate([part.latency_ms for part in parts]),
         np.concatenate([part.names for part in parts]),
         np.concatenate([part.tiles for part in parts]),
+        np.concatenate([part.shapes_before for part in parts]),
     )
 
 
