@@ -78,7 +78,7 @@ def host_of(machine: Machine, known: Sequence[tuple[Machine, float]]) -> float:
 def own_ms(table: KernelTable, per_shape: Mapping[str, float]) -> Matrix:
     """Latencies less what the host spent for shapes run before; what is left is never less than most of the least that was measured."""
     host = table.shapes_before * np.array([per_shape[model] for model in table.models])
-    return np.maximum(table.latency_ms - host, np.minimum(table.latency_ms, LEAST_MS))
+    return np.asarray(np.maximum(table.latency_ms - host, np.minimum(table.latency_ms, LEAST_MS)))
 
 
 def figures(table: KernelTable) -> dict[str, Figures]:

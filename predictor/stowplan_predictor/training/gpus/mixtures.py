@@ -127,7 +127,7 @@ class Part:
     def mixed(self, odds: Matrix | float) -> Matrix:
         """log(latency / bound), the mean over variants."""
         chances = self.chances * np.exp(odds)
-        return np.clip((self.each * chances).sum(axis=1) / chances.sum(axis=1), self.lower, self.upper)
+        return np.asarray(np.clip((self.each * chances).sum(axis=1) / chances.sum(axis=1), self.lower, self.upper))
 
 
 @dataclass(frozen=True)
