@@ -19,7 +19,7 @@ from stowplan_predictor.bundles.gpu_bundles import GpuBundle
 from stowplan_predictor.bundles.loading import open_bundle
 from stowplan_predictor.errors import BundleRefused, DatasetRefused
 from stowplan_predictor.gpus.estimators import FamilyTable, GpuEstimator, GpuTable
-from stowplan_predictor.gpus.features import FEATURES, codes, feature_matrix
+from stowplan_predictor.gpus.features import FEATURES, PLAIN, codes, feature_matrix
 from stowplan_predictor.gpus.figures import Figures, MeasuredGpu, figures_of
 from stowplan_predictor.gpus.machines import Machine, machine_of
 from stowplan_predictor.gpus.rooflines import bounds
@@ -143,7 +143,7 @@ def _family(base: Calibrated, family: str, gpu: Machine, figures: Figures, rows:
     nodes = [helper.make_node("Add", ["public_log_ratio", "offset"], ["log_ratio"])]
     constants = [constant("offset", [float(residual.sum() / (len(rows) + _DRAWN))])]
     if len(rows) >= _TREES:
-        model = boosted_trees.fit(matrix, residual, np.ones(len(rows)), _BOOSTING)
+        model = boosted_trees.fit(matrix[:, :PLAIN], residual, np.ones(len(rows)), _BOOSTING)
         nodes = [
             trees_node(list(boosted_trees.trees_of(model)), "features", "grown"),
             helper.make_node("Add", ["grown", "offset"], ["correction"]),
