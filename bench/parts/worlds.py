@@ -38,9 +38,14 @@ class _Spec(msgspec.Struct):
     node: str = msgspec.field(name="nodeName", default="")
 
 
+class _Status(msgspec.Struct):
+    phase: str = ""
+
+
 class _Pod(msgspec.Struct):
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
 
 
 class _Event(msgspec.Struct):
@@ -57,6 +62,8 @@ class World:
     nodes: int = 0
     bound_s: dict[str, float] = field(default_factory=dict)
     """When the watch showed each pod with a node, by its name (`time.perf_counter`)."""
+    running_s: dict[str, float] = field(default_factory=dict)
+    """And when it showed that the node, or kwok in its place, had set it running."""
 
     async def request(self, method: str, path: str, body: object = None, content: str = "application/json") -> None:
         """One request.
@@ -93,15 +100,23 @@ class World:
         while await self._count(f"/api/v1/namespaces/{NAMESPACE}/pods"):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
         self.bound_s.clear()
+        self.running_s.clear()
 
     async def until_bound(self, names: Sequence[str], timeout_s: float) -> list[float]:
         """Waits until all of these pods have a node; when each was seen to have one."""
+        return await self._until(self.bound_s, "bound", names, timeout_s)
+
+    async def until_running(self, names: Sequence[str], timeout_s: float) -> list[float]:
+        """Waits until all of these pods run; when each was seen to."""
+        return await self._until(self.running_s, "running", names, timeout_s)
+
+    async def _until(self, seen: dict[str, float], what: str, names: Sequence[str], timeout_s: float) -> list[float]:
         deadline = time.perf_counter() + timeout_s
-        while not all(name in self.bound_s for name in names):
+        while not all(name in seen for name in names):
             if time.perf_counter() > deadline:
-                raise RuntimeError(f"{sum(name in self.bound_s for name in names)} of {len(names)} pods bound within {timeout_s:g} s")
+                raise RuntimeError(f"{sum(name in seen for name in names)} of {len(names)} pods {what} within {timeout_s:g} s")
             await asyncio.sleep(0.02)
-        return sorted(self.bound_s[name] for name in names)
+        return sorted(seen[name] for name in names)
 
     async def watch(self) -> None:
         """Notes when pods get their nodes, until cancelled."""
@@ -118,6 +133,8 @@ class World:
                             event = decoder.decode(line)
                             if event.object.spec.node and event.type in {"ADDED", "MODIFIED"}:
                                 self.bound_s.setdefault(event.object.metadata.name, now)
+                                if event.object.status.phase == "Running":
+                                    self.running_s.setdefault(event.object.metadata.name, now)
 
     async def _ready(self) -> int:
         async with self.http.get(f"{self.cluster.url}/api/v1/nodes", params={"resourceVersion": "0"}) as response:
