@@ -1,7 +1,7 @@
 """Inputs that once went wrong, shrunken: each ends in an answer or in a refusal by name."""
 
 import pytest
-from onnx import helper
+from onnx import AttributeProto, helper
 from stowplan_predictor.errors import ModelUnreadable
 from stowplan_predictor.graphs.loading import load_graph
 from stowplan_predictor.pipelines import cuts
@@ -46,6 +46,17 @@ def test_an_opset_beyond_all_integers_is_refused(domain: str) -> None:
 
     with pytest.raises(ModelUnreadable, match=r"opset|larger than ONNX can hold"):
         reading_here()(proto.SerializeToString(), {})
+
+
+@pytest.mark.parametrize("equation", [b"bij,jk-", b"bij,jk?", b"b.ij,jk->b", b"bij,jk-\xff", b"....,jk"])
+def test_an_equation_that_onnx_never_returns_from_is_refused(equation: bytes) -> None:
+    """Before ONNX sees it, in the graph as in a function's caller; sound equations are read as before."""
+    node = helper.make_node("Einsum", ["x", "z"], ["y"])
+    node.attribute.append(AttributeProto(name="equation", type=AttributeProto.STRING, s=equation))
+    with pytest.raises(ModelUnreadable, match="no equation"):
+        reading_here()(model([node], {"x": (3, 6, 8), "z": (8, 8)}).SerializeToString(), {})
+    node.attribute[0].s = b"...ij, jk -> ...ik"
+    assert reading_here()(model([node], {"x": (3, 6, 8), "z": (8, 8)}).SerializeToString(), {}).summary.operators == 1
 
 
 def test_a_domain_that_is_no_text_is_refused() -> None:

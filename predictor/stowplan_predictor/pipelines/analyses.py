@@ -14,6 +14,7 @@ from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.graphs import loading
 from stowplan_predictor.graphs.limits import DEFAULT_LIMITS, Limits
 from stowplan_predictor.kernels.workloads import Workloads
+from stowplan_predictor.pipelines import equations
 from stowplan_predictor.pipelines.caches import LruCache
 from stowplan_predictor.pipelines.cuts import RULES, Cuts
 from stowplan_predictor.pipelines.footprints import footprint_bytes
@@ -49,6 +50,7 @@ def analysed(onnx_model: ModelFile, input_shapes: Shapes, limits: Limits = DEFAU
         GraphRefused: the file is broken, or holds what nobody can judge.
     """
     try:
+        equations.check(onnx_model, limits)
         graph = loading.load_graph(onnx_model, input_shapes, limits=limits)
     except TypeError as error:
         # So ONNX's bindings refuse what does not fit into their integers, an opset of 2^40 for instance.
