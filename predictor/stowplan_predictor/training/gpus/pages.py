@@ -131,8 +131,8 @@ taught the model that is judged on it.
 **Two things to know about the tables.** A batched product is (B, M, N) times (B, N, K), and a linear layer leads from N to K numbers: N is what is summed over;
 the grids of the kernels agree. And convolutions were timed with PyTorch's search for the fastest kernel switched on (`cudnn.benchmark`); each launch costs the
 host more the more shapes the process has run, which we take to be its doing: some 0.1 ms at the beginning of a table, 0.4 (A100, V100) to 0.8 ms (P100) at
-its end, as the order of the rows shows. Every system here is spared that: it learns milliseconds less the host's, and the host's are added to what it says, by the slope
-of other GPUs where a GPU is held out. The product serves without them, as in a process that has run few shapes.
+its end, as the order of the rows shows. Every system here is spared that: it learns milliseconds less the host's, and the host's are added to what it says, by
+the slope of other GPUs where a GPU is held out. The product serves without them, as in a process that has run few shapes.
 
 ## The bars
 
