@@ -39,53 +39,54 @@ class Ruling:
     """One a name; nodes that are alike share one."""
     counts: Mapping[int | None, int]
     """How many nodes have each number."""
-    judged: Mapping[int | None, Verdict]
-    """The verdict of each number, and of others that no node here has."""
+    acceptances: Mapping[int | None, Acceptance]
+    """By number, as the refusals and postponements are."""
+    refusals: Mapping[int | None, Refusal]
+    postponements: Mapping[int | None, Postponement]
     grounds: Grounds | None = None
     """What all of it rests on, where that is wanted."""
 
     @property
     def fits(self) -> bool:
         """Whether any node accepts."""
-        return any(isinstance(self.judged[number], Acceptance) for number in self.counts)
+        return bool(self.acceptances)
 
     @property
     def accepted(self) -> list[tuple[NodeName, Acceptance]]:
         """In the order asked."""
-        return list(self._of(Acceptance))
+        return list(self._of(self.acceptances))
 
     @property
     def refused(self) -> dict[NodeName, Refusal]:
         """Why not, by node."""
-        return dict(self._of(Refusal))
+        return dict(self._of(self.refusals))
 
     @property
     def postponed(self) -> dict[NodeName, Postponement]:
         """Why not yet, by node."""
-        return dict(self._of(Postponement))
+        return dict(self._of(self.postponements))
 
     def best(self, count: int) -> list[NodeName]:
         """The best so many nodes that accept (`placings.best`)."""
-        return placings.best(self.names, self.numbers, self.judged, count)
+        return placings.best(self.names, self.numbers, self.acceptances, count)
 
-    def verdicts(self) -> Iterator[tuple[Verdict, int]]:
-        """Each verdict, and how many nodes share it."""
-        return ((self.judged[number], count) for number, count in self.counts.items())
+    def verdict(self, number: int | None) -> Verdict:
+        """The verdict on nodes of a number."""
+        return self.acceptances.get(number) or self.refusals.get(number) or self.postponements[number]
 
-    def _of(self, kind: type[Verdict]) -> Iterator[tuple[NodeName, Any]]:
-        wanted = {number: verdict for number in self.counts if isinstance(verdict := self.judged[number], kind)}
-        if not wanted:
+    def _of(self, held: Mapping[int | None, Any]) -> Iterator[tuple[NodeName, Any]]:
+        if not held:
             return iter(())
-        chosen = compress(zip(self.names, self.numbers, strict=True), map(wanted.__contains__, self.numbers))
-        return ((name, wanted[number]) for name, number in chosen)
+        chosen = compress(zip(self.names, self.numbers, strict=True), map(held.__contains__, self.numbers))
+        return ((name, held[number]) for name, number in chosen)
 
     @property
     def cause(self) -> str:
         """The most frequent reason for the pod to wait; empty where only residents of some nodes lack something."""
         texts = Counter[str]()
-        for verdict, count in self.verdicts():
-            if isinstance(verdict, Postponement) and not verdict.about_resident:
-                texts[verdict.text] += count
+        for number, postponement in self.postponements.items():
+            if not postponement.about_resident:
+                texts[postponement.text] += self.counts[number]
         return texts.most_common(1)[0][0] if texts else ""
 
 
@@ -130,8 +131,13 @@ class Judge:
                 judged[-special] = made[signature]
                 for place in [place for place, asked in enumerate(names) if asked == name]:
                     numbers[place] = -special
-            counts = Counter(numbers)
-        ruling = Ruling(cast("Sequence[NodeName]", names), numbers, counts, judged)
+            if own:
+                counts = Counter(numbers)
+        kinds: dict[type, dict[int | None, Any]] = {Acceptance: {}, Refusal: {}, Postponement: {}}
+        for number in counts:
+            verdict = judged[number]
+            kinds[verdict.__class__][number] = verdict
+        ruling = Ruling(cast("Sequence[NodeName]", names), numbers, counts, kinds[Acceptance], kinds[Refusal], kinds[Postponement])
         if not self._keeps_grounds:
             return ruling
         signatures = {
@@ -189,6 +195,6 @@ class Judge:
 
 def _grounds(newcomer: Newcomer, signatures: Mapping[NodeName, Signature | None], ruling: Ruling, answers: Mapping[Inquiry, Answer]) -> Grounds:
     numbers = dict(zip(ruling.names, ruling.numbers, strict=True))
-    made = {signature: ruling.judged[numbers[name]] for name, signature in signatures.items() if signature is not None}
+    made = {signature: ruling.verdict(numbers[name]) for name, signature in signatures.items() if signature is not None}
     asked = tuple(dict.fromkeys(inquiry for signature in made for inquiry in inquiries.questions_for(newcomer, signature)))
     return Grounds(newcomer, signatures, {inquiry: answers[inquiry] for inquiry in asked if inquiry in answers}, made, asked)

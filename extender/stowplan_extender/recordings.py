@@ -180,7 +180,8 @@ def replay(record: Record, answers: Mapping[Inquiry, Answer]) -> list[str]:
         if before != now
     ]
     known = {NodeName(name): number for name, number in record.nodes.items() if number is not None}
-    returned = [str(name) for name in placings.best(list(known), list(known.values()), dict(enumerate(made)), record.best_k)]
+    accepted: dict[int | None, Acceptance] = {number: verdict for number, verdict in enumerate(made) if isinstance(verdict, Acceptance)}
+    returned = [str(name) for name in placings.best(list(known), list(known.values()), accepted, record.best_k)]
     if returned != record.returned:
         differences.append(f"nodes {', '.join(record.returned) or 'none'} were returned, and now {', '.join(returned) or 'none'}")
     return differences

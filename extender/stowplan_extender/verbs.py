@@ -11,8 +11,6 @@ from stowplan_extender import lodgings
 from stowplan_extender.backlogs import Backlog
 from stowplan_extender.bindings import Binder
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
-from stowplan_extender.decision.reasons import Refusal
-from stowplan_extender.decision.verdicts import Acceptance, Verdict
 from stowplan_extender.errors import NotYet, PodRefused
 from stowplan_extender.judgements import Judge, Ruling
 from stowplan_extender.metrics import Metrics
@@ -102,16 +100,13 @@ class Verbs:
 
     def _count(self, ruling: Ruling) -> None:
         kinds = Counter[str]()
-        for verdict, count in ruling.verdicts():
-            kinds[_kind(verdict)] += count
+        for number, refusal in ruling.refusals.items():
+            kinds[refusal.reason.value] += ruling.counts[number]
+        kinds["Accepted"] = sum(map(ruling.counts.__getitem__, ruling.acceptances))
+        kinds["Postponed"] = sum(map(ruling.counts.__getitem__, ruling.postponements))
         for kind, count in kinds.items():
-            self._metrics.nodes_judged.labels(kind).inc(count)
-
-
-def _kind(verdict: Verdict) -> str:
-    if isinstance(verdict, Refusal):
-        return verdict.reason.value
-    return "Accepted" if isinstance(verdict, Acceptance) else "Postponed"
+            if count:
+                self._metrics.nodes_judged.labels(kind).inc(count)
 
 
 def _texts(ruling: Ruling, *, resolvable: bool) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Two steps, because asking is I/O and this is not: `inquire`, put the questions to a predictor, then `place`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -62,23 +63,20 @@ def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> P
     return Placing(tuple(sorted(accepted, key=rank)), refused, postponed)
 
 
-def best(names: Sequence[NodeName], numbers: Sequence[int | None], judged: Mapping[int | None, Verdict], count: int) -> list[NodeName]:
+def best(names: Sequence[NodeName], numbers: Sequence[int | None], acceptances: Mapping[int | None, Acceptance], count: int) -> list[NodeName]:
     """The best so many nodes that accept; all of them, in the order given, where they are no more or `count` is 0.
 
     Args:
         names: of the nodes.
         numbers: one a name; nodes that are alike share one.
-        judged: the verdict of each number.
+        acceptances: of the numbers that were accepted.
         count: how many.
     """
     # Five thousand nodes are told apart by the few verdicts they share, and by name only where that decides; no step of the interpreter is taken for each.
-    tiers: dict[tuple[int, int], set[int | None]] = {}
-    for number in set(numbers):
-        verdict = judged[number]
-        if isinstance(verdict, Acceptance):
-            tiers.setdefault(verdict.tier, set()).add(number)
-    fitting = set().union(*tiers.values())
-    few = list(islice(compress(names, map(fitting.__contains__, numbers)), count + 1 if count else None))
+    tiers: defaultdict[tuple[int, int], set[int | None]] = defaultdict(set)
+    for number, acceptance in acceptances.items():
+        tiers[acceptance.tier].add(number)
+    few = list(islice(compress(names, map(acceptances.__contains__, numbers)), count + 1 if count else None))
     if not count or len(few) <= count:
         return few
     chosen: list[NodeName] = []
