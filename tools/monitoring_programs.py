@@ -1,8 +1,8 @@
 """What rules, dashboards and monitors are tried with: Prometheus and promtool, and the Prometheus operator with its API definitions.
 
-Prometheus is Debian's package, pinned in `images/debian.lock` (its Go module takes long to build, and npm); what that package leaves out, discovery in Kubernetes,
-is built of the module (`controlplane/discovery/`). The operator and the definitions are of its Go module, pinned in `controlplane/monitoring/`. Nothing of the machine changes: all is laid into the cache. `python tools/monitoring_programs.py` does that now
-and says where.
+Prometheus is Debian's package, pinned in `images/debian.lock` (its Go module takes long to build, and npm); what that package leaves out, discovery in
+Kubernetes, is built of the module (`controlplane/discovery/`). The operator and the definitions are of its Go module, pinned in `controlplane/monitoring/`.
+Nothing of the machine changes: all is laid into the cache. `python tools/monitoring_programs.py` does that now and says where.
 """
 
 import platform

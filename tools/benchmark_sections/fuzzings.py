@@ -32,7 +32,7 @@ def fuzzing(found: Row) -> list[str]:
         "input that takes longer than ten seconds; growth of more than 100 MB between a tenth of the inputs and the last is a finding, too. Runs that ended",
         "at a finding count no inputs here. The slowest input is in processor time, with coverage watched where the run was guided.",
         "",
-        *table(HEAD, [_row(target, engine, found) for target in TARGETS for engine in ENGINES if (found := _of(runs, target, engine))]),
+        *table(HEAD, [_row(target, engine, kept) for target in TARGETS for engine in ENGINES if (kept := _of(runs, target, engine))]),
     ]
     findings = [run for run in runs if run["finding"]]
     if findings:
