@@ -17,8 +17,11 @@ _ARENAS: Final = 2
 
 
 def settle() -> None:
-    """Collects once, then leaves what is alive alone for good. Called when the process is ready to serve, and harmless when called again."""
+    """Collects once, gives back what starting took, then leaves what is alive alone for good. Called when ready to serve, and harmless when called again."""
     gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     gc.freeze()
     gc.set_threshold(_YOUNG, 10, 10)
 

@@ -16,6 +16,7 @@ from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.slices import DeviceName, SliceClass
 
 from stowplan_predictor.bundles import loading
+from stowplan_predictor.bundles.gpu_bundles import GpuBundle
 from stowplan_predictor.errors import BundleNotFound
 from stowplan_predictor.fusion.serving import FusionSource
 from stowplan_predictor.pipelines import Pipeline
@@ -83,10 +84,13 @@ def load(settings: Bundles, analyst_of: Callable[[Sequence[FusionSource]], Analy
 
 
 def serve(bundle: AnyBundle, analyses: Analyses, caches: CacheLimits) -> Served:
-    """Makes a pipeline of a bundle and warms it: the first call of a session costs many times the second."""
+    """Makes a pipeline of a bundle and warms it: the first call of a session costs many times the second. That of GPUs waits for who asks first."""
     manifest = bundle.manifest
     pipeline = Pipeline(bundle, analyses, caches)
     served = Served(pipeline, BundleDescription(manifest.name, manifest.version, manifest.runtime, bundle.manifest_json))
+    if isinstance(bundle, GpuBundle):
+        logger.info("bundle waits for its first question", extra={"bundle": served.label, "runtime": manifest.runtime})
+        return served
     answer = warm(served, *pipeline.judge.first_place())
     logger.info("bundle warmed", extra={"bundle": served.label, "runtime": manifest.runtime, "basis": answer.basis.value})
     return served
