@@ -53,6 +53,8 @@ async def answer(request: web.Request) -> web.StreamResponse:  # noqa: PLR0911 -
             with suppress(ConnectionResetError):
                 while True:
                     await endless.write(bytes(1 << 16))
+                    # Others have a turn, too, where nothing takes what is written.
+                    await asyncio.sleep(0)
             return endless
         case "slow.onnx":
             await asyncio.sleep(0.8)
@@ -76,6 +78,13 @@ def is_signed(request: web.Request) -> bool:
 @asynccontextmanager
 async def listening(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     app = web.Application()
+    transports: set[asyncio.Transport] = set()
+
+    async def remember(request: web.Request, _: web.StreamResponse) -> None:
+        if request.transport is not None:
+            transports.add(request.transport)
+
+    app.on_response_prepare.append(remember)
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app, shutdown_timeout=2)
     await runner.setup()
@@ -85,6 +94,10 @@ async def listening(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
         yield site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     finally:
         await runner.cleanup()
+        # With TLS a connection ends only when its other side has said so, too, and the library's pool may not say it before the loop is closed.
+        for transport in transports:
+            transport.abort()
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
