@@ -45,7 +45,7 @@ e2e: .venv/.installed-dev controlplane ## The tests on the real control plane on
 lint: .venv/.installed-dev ## ruff, mypy, import contracts, buf
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy fleet predictor extender operator cli tools bench
+	@$(BIN)/mypy fleet predictor extender operator cli tools bench tests
 	@PATH=$(CURDIR)/$(BIN):$$PATH lint-imports --no-cache
 	@$(BIN)/buf lint
 	@$(BIN)/buf breaking --against proto/released.binpb

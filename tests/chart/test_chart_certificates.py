@@ -29,7 +29,7 @@ S = TypeVar("S")
 
 
 def template(binaries: Binaries, *arguments: str, release: str = "stowplan") -> subprocess.CompletedProcess[str]:
-    command = [binaries.path("helm"), "template", release, str(CHART), "-n", SYSTEM, *arguments]
+    command = [str(binaries.path("helm")), "template", release, str(CHART), "-n", SYSTEM, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -82,7 +82,7 @@ async def test_processes_accept_each_other_with_the_certificates_that_helm_makes
     try:
         for kind, name in ((OperatorSettings, "operator"), (ExtenderSettings, "extender")):
             folder, container = found[name]
-            asking: Any = effective(kind, container, folder)  # type: ignore[arg-type]
+            asking: Any = effective(kind, container, folder)
             (dialled,) = asking.predictor.targets
             here = f"127.0.0.1:{server.port}"
             host = dialled.removeprefix("dns:///").rpartition(":")[0]

@@ -51,7 +51,7 @@ def released(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathF
 
 
 def helm(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [cluster.binaries.path("helm"), "--kubeconfig", str(cluster.kubeconfig()), *arguments]
+    command = [str(cluster.binaries.path("helm")), "--kubeconfig", str(cluster.kubeconfig()), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -179,7 +179,7 @@ def can(cluster: Cluster, component: str, verb: str, resource: str, namespace: s
     elif part:
         resource = f"{resource}/{part}"
     account = f"--as=system:serviceaccount:{SYSTEM}:stowplan-{component}"
-    command = [cluster.binaries.path("kubectl"), "--kubeconfig", str(cluster.kubeconfig()), "auth", "can-i", verb, resource, account, *scope]
+    command = [str(cluster.binaries.path("kubectl")), "--kubeconfig", str(cluster.kubeconfig()), "auth", "can-i", verb, resource, account, *scope]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout.strip() == "yes"
 
 

@@ -105,9 +105,9 @@ def test_a_cluster_that_does_not_answer_is_named(plugin: Run, tmp_path: Path) ->
 def test_a_snapshot_holds_no_secret() -> None:
     """Values of environment variables, commands and whole copies in annotations stay in the cluster, in pods and in templates; the rest is untouched."""
     environment = [{"name": "TOKEN", "value": "s3cret"}, {"name": "FROM", "valueFrom": {"secretKeyRef": {"name": "n", "key": "k"}}}]
-    container = {"name": "c", "image": "i", "env": environment,
+    container: dict[str, Any] = {"name": "c", "image": "i", "env": environment,
                  "args": ["--password=s3cret"], "resources": {"requests": {"cpu": "1"}}}  # fmt: skip
-    item = {
+    item: dict[str, Any] = {
         "kind": "Pod",
         "metadata": {"name": "p", "managedFields": [{}], "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "s3cret", "kept": "yes"}},
         "spec": {"nodeName": "one", "containers": [container], "initContainers": [container], "template": {"spec": {"containers": [container]}}},

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from stowplan_cli import hosts
 from stowplan_fleet.devices import CpuDevice
+from stowplan_fleet.slices import DeviceName
 from stowplan_predictor.errors import MachineBusy
 from stowplan_predictor.measuring import devices
 from support.command_lines import Desk, Run
@@ -20,7 +21,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str | None
     def measure(name: str | None, on_wait: object = None) -> CpuDevice:
         del on_wait
         names.append(name)
-        return DEVICE if name is None else replace(DEVICE, name=name)
+        return DEVICE if name is None else replace(DEVICE, name=DeviceName(name))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(devices, "measure_device", measure)

@@ -1,6 +1,8 @@
 """Parts of the real node's harness that need no node: control groups of both versions, names, what a machine lacks."""
 
 import os
+import platform
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import realnode_cgroups as cgroups
 import realnode_images
 import realnode_lifecycles as lifecycles
 import realnode_probes as probes
+import realnode_programs
 from controlplane_binaries import Binaries
 from controlplane_errors import StartFailed
 
@@ -64,14 +67,14 @@ def test_without_root_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_on_another_platform_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pinned packages are for one platform."""
-    monkeypatch.setattr(probes.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(probes.RealNodeImpossible, match="needs linux-x86_64, and this is linux-riscv64"):
         probes.require()
 
 
 def test_a_missing_package_without_apt_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """What neither Go nor our packages bring is asked of apt-get; without it the package's name is the reason."""
-    monkeypatch.setattr(probes.shutil, "which", lambda name: None if name in {"ip", "apt-get"} else f"/usr/bin/{name}")
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in {"ip", "apt-get"} else f"/usr/bin/{name}")
     with pytest.raises(probes.RealNodeImpossible, match="needs the packages iproute2, and there is no apt-get"):
         probes._install_missing()
 
@@ -87,7 +90,7 @@ def test_a_folder_in_use_is_not_started_in(monkeypatch: pytest.MonkeyPatch, tmp_
     """The message says how to end what runs there, and the folder stays as it was."""
     monkeypatch.setattr(probes, "require", lambda: None)
     monkeypatch.setattr(lifecycles, "ensure", lambda: None)
-    monkeypatch.setattr(lifecycles.realnode_programs, "ensure", lambda: None)
+    monkeypatch.setattr(realnode_programs, "ensure", lambda: None)
     (tmp_path / "ready.json").write_text("{}")
     with pytest.raises(StartFailed, match=r"realnode\.py down --run-dir"):
         lifecycles.up(tmp_path, outlive=False)

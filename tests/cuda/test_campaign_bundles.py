@@ -145,9 +145,13 @@ def test_what_is_held_out_teaches_nothing_of_itself(public: Path, tmp_path: Path
     made.write_synthetic_campaign(tmp_path / "tables", EAGER)
     before = judged(tmp_path / "tables", public, EAGER)
     names = pa.array([network.name for network in NETWORKS.values() if network.family == family])
+
+    def sevenfold(column: str, table: pa.Table) -> pa.Table:
+        return scaled(table, column, pc.is_in(table["network"], names), 7.0)
+
     for column in ("wall_ms", "wall_p5_ms", "wall_p95_ms"):
-        rewrite(tmp_path / "tables" / "networks.parquet", lambda table, column=column: scaled(table, column, pc.is_in(table["network"], names), 7.0))
-    rewrite(tmp_path / "tables" / "kernels.parquet", lambda table: scaled(table, "median_us", pc.is_in(table["network"], names), 7.0))
+        rewrite(tmp_path / "tables" / "networks.parquet", functools.partial(sevenfold, column))
+    rewrite(tmp_path / "tables" / "kernels.parquet", functools.partial(sevenfold, "median_us"))
     after = judged(tmp_path / "tables", public, EAGER)
 
     own = [key for key in before if before[key].family == family]

@@ -1,6 +1,7 @@
 """The campaign goes on where it was, ends in time, and keeps what it was told. The worker is scripted: its numbers are made up, in a temporary folder."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from stowplan_predictor.errors import DatasetRefused, MeasurementError, RuntimeR
 from stowplan_predictor.training.cuda import campaigns, machines, plans, tables
 from stowplan_predictor.training.cuda.machines import Machine
 from stowplan_predictor.training.cuda.plans import EAGER, INDUCTOR, Kind, Unit
+from stowplan_predictor.training.cuda.rows import NetworkRow
 
 MACHINE = machines.judge(
     machines.parse_gpus("NVIDIA H200, GPU-3f0c, 580.95.05, 143771, Disabled, Default, Enabled, 345, 1980, 700.00, 34")[0],
@@ -96,7 +98,7 @@ def go(
 @pytest.fixture(autouse=True)
 def no_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No nvidia-smi is asked for clocks, whatever this machine has."""
-    monkeypatch.setattr(machines.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
     del tmp_path
 
 
@@ -250,7 +252,7 @@ def test_wrong_results_on_a_part_of_the_gpu_are_noted(tmp_path: Path) -> None:
     green = Machine(machine.gpu, machine.torch, has_mps_control=False, skips={"mps": "none", "time": "none"})
     for output in (5.0, 7.0):
         go(tmp_path / "gpu", machine=green, output=output, minutes=3.0)
-    rows = [row for row in tables.read_dataset(tmp_path / "gpu").rows["networks"] if isinstance(row, tables.TABLES["networks"]) and row.partition != "full"]
+    rows = [row for row in tables.read_dataset(tmp_path / "gpu").rows["networks"] if isinstance(row, NetworkRow) and row.partition != "full"]
 
     assert rows
     assert all(("outputs differ" in row.note) is (row.output_abs_sum == 7.0) for row in rows if row.network == plans.PARTITIONED[0])

@@ -11,13 +11,13 @@ from stowplan_predictor.errors import DatasetRefused
 from stowplan_predictor.training.cuda import provenances
 from stowplan_predictor.training.cuda.provenances import GRAPH_ARTIFACT, GraphTruth
 
-RECORDED: dict[str, list[list[str]]] = {
+RECORDED: dict[str, list[tuple[str, str]]] = {
     item["what"]: item["artifacts"] for item in json.loads((Path(__file__).parent / "inductor_on_cpu.json").read_text())["recorded"]
 }
 
 
 def truth(what: str) -> GraphTruth:
-    artifacts = dict(map(tuple, RECORDED[what]))
+    artifacts = dict(RECORDED[what])
     return provenances.graph_truth(artifacts[GRAPH_ARTIFACT], json.loads(artifacts[provenances.MAPPING_ARTIFACT]))
 
 
@@ -73,7 +73,7 @@ def test_a_block_of_random_kernels_is_told_in_the_same_way() -> None:
 )
 def test_another_version_of_the_compiler_is_refused_and_not_guessed(change: dict[str, Any], told: str) -> None:
     """What cannot be read is an error that names the part."""
-    artifacts = dict(map(tuple, RECORDED["network"]))
+    artifacts = dict(RECORDED["network"])
     mapping = {**json.loads(artifacts[provenances.MAPPING_ARTIFACT]), **change}
 
     with pytest.raises(DatasetRefused, match=told):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import realnode_certificates
 import realnode_installs as installs
 import realnode_lifecycles as lifecycles
 import realnode_probes as probes
@@ -79,7 +80,7 @@ def server(real: RealNode) -> Iterator[str]:
 @contextlib.contextmanager
 def forwarding(cluster: Cluster, port: int) -> Iterator[str]:
     target = ["-n", EXAMPLE_NAMESPACE, "port-forward", f"service/{EXAMPLE_SERVICE}", f"{port}:80"]
-    command = [cluster.binaries.path("kubectl"), f"--kubeconfig={cluster.kubeconfig()}", *target]
+    command = [str(cluster.binaries.path("kubectl")), f"--kubeconfig={cluster.kubeconfig()}", *target]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/v2/health/live"), 30, "kubectl port-forward leads nowhere")
@@ -260,7 +261,7 @@ def test_a_node_that_cannot_start_leaves_nothing(real: RealNode, image_archive: 
     def broken(*_: object) -> None:
         raise RuntimeError("no certificates today")
 
-    monkeypatch.setattr(lifecycles.realnode_certificates, "make", broken)
+    monkeypatch.setattr(realnode_certificates, "make", broken)
     with pytest.raises(RuntimeError, match="no certificates today"):
         lifecycles.up(tmp_path / "broken", outlive=False, images=image_archive)
     assert machine() == before

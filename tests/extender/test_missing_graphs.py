@@ -7,7 +7,7 @@ from support.quays import Quay
 
 
 def a_quay(**work_ms: float) -> Quay:
-    quay = Quay(**work_ms)
+    quay = Quay(None, 0, None, **work_ms)
     quay.node("n")
     for name in ("ant", "lost"):
         quay.service(name)

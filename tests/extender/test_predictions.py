@@ -1,7 +1,9 @@
 """Answers are used again while fresh, stand in while nobody answers, and never outlive their bundle or their device's description."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from stowplan_extender.errors import NotYet
@@ -9,6 +11,7 @@ from stowplan_extender.metrics import Metrics
 from stowplan_extender.predictions import Predictions
 from stowplan_extender.probes import PredictorProbe
 from stowplan_extender.settings import PredictorSettings
+from stowplan_fleet.answers import Answer
 from stowplan_fleet.errors import MessageRefused, PredictorUnavailable
 from stowplan_fleet.services import OnUnknown
 from stowplan_fleet.slices import DeviceName
@@ -18,7 +21,7 @@ from support.toy_predictors import ToyPredictor
 
 
 def a_quay(**work_ms: float) -> Quay:
-    quay = Quay(**(work_ms or {"ant": 10.0}))
+    quay = Quay(None, 0, None, **(work_ms or {"ant": 10.0}))
     quay.service("ant")
     for index in range(50):
         quay.node(f"n{index}", cores=2 + index % 2)
@@ -123,7 +126,7 @@ async def test_a_slow_predictor_counts_as_silent(looptime: object) -> None:
     quay = a_quay()
 
     class Slow(ToyPredictor):
-        async def predict(self, *_: object) -> list[object]:  # type: ignore[override]
+        async def predict(self, *_: Any, **__: Any) -> Sequence[Answer]:
             await asyncio.sleep(3600)
             return []
 
@@ -141,7 +144,7 @@ async def test_too_few_answers_are_none() -> None:
     quay = a_quay()
 
     class Short(ToyPredictor):
-        async def predict(self, *_: object) -> list[object]:  # type: ignore[override]
+        async def predict(self, *_: Any, **__: Any) -> Sequence[Answer]:
             return []
 
     quay.judge._predictions = Predictions(Short({}), quay.view.device, PredictorSettings(), quay.clock, Metrics())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
@@ -9,8 +10,8 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from stowplan_extender import reflectors
 from stowplan_extender.connections import ApiConnection
+from stowplan_extender.errors import ApiUnreachable
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.reflectors import Reflector
 from stowplan_extender.settings import ApiSettings
@@ -30,8 +31,9 @@ class ListStore:
     def put(self, item: msgspec.Raw) -> Hashable:
         """Keeps it."""
         plain = json.loads(bytes(item))
-        self.items[plain["metadata"]["name"]] = plain.get("text", "")
-        return plain["metadata"]["name"]
+        name: str = plain["metadata"]["name"]
+        self.items[name] = plain.get("text", "")
+        return name
 
     def drop(self, item: msgspec.Raw) -> None:
         """Forgets it."""
@@ -199,17 +201,17 @@ class Unreachable(ApiConnection):
         self._clock = clock
         self.asked_at: list[float] = []
 
-    async def request(self, method: str, path: str, **_: object) -> bytes:  # type: ignore[override]
+    async def request(self, method: str, path: str, **_: object) -> bytes:
         """Says no."""
         self.asked_at.append(self._clock())
-        raise reflectors.ApiUnreachable(f"{method} {path}: refused")
+        raise ApiUnreachable(f"{method} {path}: refused")
 
 
 @pytest.mark.looptime
 async def test_pauses_grow_up_to_a_limit(looptime: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stays away is asked less and less often, never less than once in the longest pause; staleness tells for how long."""
     del looptime
-    monkeypatch.setattr(reflectors.random, "uniform", lambda _low, high: high)
+    monkeypatch.setattr(random, "uniform", lambda _low, high: high)
     clock = asyncio.get_running_loop().time
     connection = Unreachable(clock)
     settings = ApiSettings(backoff_s=0.5, backoff_max_s=4.0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stowplan_extender.decision.occupancies import PodUid
-from stowplan_extender.decision.signatures import signature_of
+from stowplan_extender.decision.signatures import Signature, signature_of
 from stowplan_extender.lodgings import record_of
 from stowplan_extender.views import ClusterView
 from stowplan_fleet import keys
@@ -87,7 +87,7 @@ def test_signatures_follow_every_change(history: list[tuple[object, ...]]) -> No
     view.settle()
     known = set(view.known_nodes())
     assert set(view.numbering.numbers) == known
-    by_number = {}
+    by_number: dict[int, Signature] = {}
     for name in known:
         state = view.state(name)
         assert state is not None
@@ -96,8 +96,11 @@ def test_signatures_follow_every_change(history: list[tuple[object, ...]]) -> No
         by_number.setdefault(number, signature_of(state))
     assert len(view.numbering) == len(by_number) == len(set(by_number.values()))
     for named in view.known_services():
-        bound = sum(view.pod(uid).node is not None for uid in view.known_pods() if view.pod(uid).service == named)
-        assert view._resident_service(named) == replace(view.service(named), replicas=max(1, min(view.service(named).replicas, bound)))
+        records = [view.pod(uid) for uid in view.known_pods()]
+        bound = sum(record.node is not None for record in records if record is not None and record.service == named)
+        found = view.service(named)
+        assert found is not None
+        assert view._resident_service(named) == replace(found, replicas=max(1, min(found.replicas, bound)))
 
 
 @given(st.permutations(["node", "pod", "service"]))

@@ -2,6 +2,7 @@
 
 import pytest
 from stowplan_extender.errors import NotLeading
+from stowplan_extender.leaderships import AlwaysLeading
 from support.quays import Quay
 
 
@@ -64,7 +65,7 @@ async def test_who_found_a_place_or_is_gone_is_forgotten() -> None:
     assert quay.wake_ups.sleeping == 0
 
 
-class NotOurs:
+class NotOurs(AlwaysLeading):
     """Another replica leads."""
 
     async def check(self) -> None:

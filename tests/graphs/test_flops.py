@@ -1,5 +1,7 @@
 """FLOPs and bytes against figures computed by hand."""
 
+from typing import TypeAlias
+
 import numpy as np
 import pytest
 from onnx import NodeProto, helper
@@ -7,16 +9,19 @@ from stowplan_predictor.graphs.loading import load_graph
 from stowplan_predictor.graphs.opgraphs import OpGraph
 from support.onnx_models import INT64, ints, model, zeros
 
+Shapes: TypeAlias = dict[str, tuple[int, ...]]
+Constants: TypeAlias = dict[str, np.ndarray]
+
 
 def _node(op_type: str, inputs: str, *, outputs: str = "y", domain: str = "", **attributes: object) -> NodeProto:
     return helper.make_node(op_type, [name.strip("_") for name in inputs.split()], outputs.split(), domain=domain, **attributes)
 
 
-def _graph(node: NodeProto, shapes: dict[str, tuple[int, ...]], constants: dict[str, np.ndarray] | None = None, opset: int = 17) -> OpGraph:
+def _graph(node: NodeProto, shapes: Shapes, constants: Constants | None = None, opset: int = 17) -> OpGraph:
     return load_graph(model([node], shapes, constants=constants, opset=opset).SerializeToString())
 
 
-CASES = {
+CASES: dict[str, tuple[NodeProto, Shapes, Constants, int]] = {
     # 2 x 4 out x 8 x 8 positions x 3 in x 3 x 3 kernel, and one bias addition an output.
     "conv": (_node("Conv", "x w b", pads=[1, 1, 1, 1]), {"x": (1, 3, 8, 8)}, {"w": zeros(4, 3, 3, 3), "b": zeros(4)}, 2 * 4 * 64 * 27 + 4 * 64),
     # 4 x 4 positions after stride 2; each of 6 channels meets 9 weights.
@@ -66,7 +71,7 @@ def test_flops_equal_the_figure_by_hand(case: str) -> None:
 def test_attention_of_opset_23() -> None:
     """Q K^T, scale, softmax and the product with V, for each head."""
     node = helper.make_node("Attention", ["q", "k", "v"], ["y"])
-    shapes = {"q": (1, 2, 3, 4), "k": (1, 2, 5, 4), "v": (1, 2, 5, 4)}
+    shapes: Shapes = {"q": (1, 2, 3, 4), "k": (1, 2, 5, 4), "v": (1, 2, 5, 4)}
 
     assert _graph(node, shapes, opset=23).flops == 2 * 3 * 5 * (2 * 4 + 6 + 2 * 4)
 

@@ -48,7 +48,7 @@ def _function(name: str, nodes: list[onnx.NodeProto], attributes: tuple[str, ...
 def _calling(functions: list[onnx.FunctionProto], call: onnx.NodeProto) -> bytes:
     proto = model([call], {"x": (4,)}, functions=functions)
     proto.opset_import.append(helper.make_opsetid("local", 1))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def test_functions_are_inlined_with_their_attributes() -> None:

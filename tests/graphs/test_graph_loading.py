@@ -44,7 +44,7 @@ def _external(location: str, name: str, dims: tuple[int, ...], data_type: int) -
 def _reshaping(location: str) -> bytes:
     proto = model([helper.make_node("Reshape", ["x", "s"], ["y"])], {"x": (2, 3)})
     proto.graph.initializer.append(_external(location, "s", (2,), TensorProto.INT64))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def test_external_weights_need_not_be_there() -> None:

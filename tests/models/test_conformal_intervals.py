@@ -1,11 +1,13 @@
 """Intervals hold as often as they say."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_residuals
 
 
@@ -14,10 +16,14 @@ from stowplan_predictor.kernels.intervals import LogInterval, conformal, least_r
 def test_coverage_on_synthetic_residuals(draw: str, count: int) -> None:
     """For residuals of any shape, a new one lies inside with at least the stated probability, over many calibrations (synthetic distributions)."""
     generator = np.random.default_rng(7)
-    sample = {"normal": generator.normal, "laplace": generator.laplace, "standard_t": lambda size: generator.standard_t(3, size)}[draw]
+    samplers: dict[str, Callable[[int], NDArray[np.float64]]] = {
+        "normal": lambda size: generator.normal(size=size),
+        "laplace": lambda size: generator.laplace(size=size),
+        "standard_t": lambda size: generator.standard_t(3, size),
+    }
     held = []
     for _ in range(4000):
-        values = sample(size=count + 20)
+        values = samplers[draw](count + 20)
         interval = conformal(values[:count], 0.9)
         held.append(np.mean((values[count:] >= interval.lower) & (values[count:] <= interval.upper)))
 
@@ -67,4 +73,5 @@ def test_an_interval_holds_its_median() -> None:
     """In milliseconds: lower <= median <= upper, all in proportion."""
     interval = LogInterval(-math.log(2), math.log(3)).of(10.0, 0.9)
 
-    assert (interval.lower_ms, interval.median_ms, interval.upper_ms, interval.coverage) == (pytest.approx(5.0), 10.0, pytest.approx(30.0), 0.9)
+    assert (interval.lower_ms, interval.upper_ms) == pytest.approx((5.0, 30.0))
+    assert (interval.median_ms, interval.coverage) == (10.0, 0.9)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stowplan_fleet.answers import UnknownReason
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
-from stowplan_fleet.slices import parse_slice
+from stowplan_fleet.slices import DeviceName, parse_slice
 from stowplan_predictor.errors import CannotJudge
 from stowplan_predictor.kernels.distances import FARTHEST_LOG, device_distance, slice_distance
 from stowplan_predictor.kernels.resources import slice_resources
@@ -23,7 +23,7 @@ def scaled(factor: float) -> CpuDevice:
 
 def test_the_measured_device_is_at_distance_zero_under_any_name() -> None:
     """The descriptor decides, not the name."""
-    distance = device_distance(replace(DEVICE, name="other"), [DEVICE])
+    distance = device_distance(replace(DEVICE, name=DeviceName("other")), [DEVICE])
 
     assert (distance.log_factor, distance.reasons) == (0.0, ())
 

@@ -90,12 +90,12 @@ def test_what_cannot_be_judged_says_why(pipeline: Pipeline, digest: GraphDigest,
     own = occupant(digest)
     missing = GraphDigest("sha256:none")
     fast = replace(DEVICE, throughputs=(CoreThroughput(1, 1e13, 1e12),))
-    tenants: tuple[Tenant, ...] = {
+    neighbours: dict[str, tuple[Tenant, ...]] = {
         "crowded": (UnknownOccupant(3500),),
         "elsewhere": (replace(own, slice_class=SliceClass(DeviceName("other"), parse_slice("cpu:1"))),),
         "batching tenant": (replace(own, max_batch=8),),
         "unknown tenant graph": (replace(own, graph_digest=missing),),
-    }.get(case, ())
+    }
     subject = {
         "graph": replace(own, graph_digest=missing),
         "large": occupant(digest, "cpu:5"),
@@ -106,10 +106,10 @@ def test_what_cannot_be_judged_says_why(pipeline: Pipeline, digest: GraphDigest,
         "nan": replace(own, requests_per_second=math.nan),
         "negative": replace(own, requests_per_second=-1.0),
     }.get(case, own)
-    devices: dict[DeviceName, Device] = {"undescribed": {}, "gpu": {NAME: GpuDevice(NAME, 80 << 30)}, "far": {NAME: fast}}.get(case, DEVICES)  # type: ignore[assignment, call-overload]
+    described: dict[str, dict[DeviceName, Device]] = {"undescribed": {}, "gpu": {NAME: GpuDevice(NAME, 80 << 30)}, "far": {NAME: fast}}
     runtime = "tensorrt" if case == "runtime" else RUNTIME
 
-    answer = pipeline.predict([Question(subject, tenants, 100 if case == "percentile" else 95)], devices, runtime)[0]
+    answer = pipeline.predict([Question(subject, neighbours.get(case, ()), 100 if case == "percentile" else 95)], described.get(case, DEVICES), runtime)[0]
 
     assert (answer.basis, answer.unknown_reason) == (Basis.UNKNOWN, reason), why
     assert answer.message

@@ -71,7 +71,12 @@ def test_each_row_is_answered_by_the_forest_of_its_type(count: int) -> None:
 
 def test_forests_that_lead_astray_are_refused() -> None:
     """A child before its parent would never end, a feature that is not there would be read beyond the row: both are refused when opened."""
-    good = {"feature": np.zeros(3, np.uint8), "value": np.zeros(3, np.float32), "right": np.array([2, -1, -1], np.int32), "roots": np.zeros((1, 1), np.int32)}
+    good: dict[str, NDArray[np.generic]] = {
+        "feature": np.zeros(3, np.uint8),
+        "value": np.zeros(3, np.float32),
+        "right": np.array([2, -1, -1], np.int32),
+        "roots": np.zeros((1, 1), np.int32),
+    }
     wrong: list[dict[str, NDArray[np.generic]]] = [
         {"right": np.array([0, -1, -1], np.int32)},
         {"feature": np.full(3, 9, np.uint8)},
@@ -88,7 +93,7 @@ def test_forests_that_lead_astray_are_refused() -> None:
 
 def archive(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     held = io.BytesIO()
-    np.savez(held, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+    np.savez(held, allow_pickle=False, **arrays)
     return held.getvalue()
 
 

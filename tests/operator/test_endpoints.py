@@ -40,6 +40,10 @@ class Remembering(predictor_pb2_grpc.PredictorServiceServicer):
         reason = pb.UNKNOWN_REASON_KERNEL_NOT_SUPPORTED if self.graphs else pb.UNKNOWN_REASON_GRAPH_NOT_FOUND
         return pb.PredictResponse(answers=[pb.Answer(basis=pb.BASIS_UNKNOWN, unknown_reason=reason) for _ in request.questions], bundle="b@1")
 
+    async def DescribeBundle(self, request: pb.DescribeBundleRequest, context: object) -> pb.DescribeBundleResponse:  # noqa: N802, ARG002 -- named by the proto
+        """Says nothing of itself."""
+        return pb.DescribeBundleResponse()
+
 
 @asynccontextmanager
 async def running(port: int, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Remembering]:

@@ -31,7 +31,7 @@ FIELD = "metadata.annotations['stowplan.dev/slice']"
 
 def operator_objects(cluster: Cluster) -> list[dict[str, Any]]:
     """The operator's account and rights, as the chart renders them."""
-    command = [cluster.binaries.path("helm"), "template", "stowplan", str(ROOT / "charts" / "stowplan"), "-n", SYSTEM, "-s", "templates/operator.yaml"]
+    command = [str(cluster.binaries.path("helm")), "template", "stowplan", str(ROOT / "charts" / "stowplan"), "-n", SYSTEM, "-s", "templates/operator.yaml"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [item for item in yaml.safe_load_all(text) if item and item["kind"] != "Deployment"]
 

@@ -7,6 +7,7 @@ import pytest
 from stowplan_fleet.manifests import nodes
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.nodes import NodeManifest
+from stowplan_fleet.nodes import NodeInventory
 from stowplan_fleet.services import ServiceName
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.surveys import Surveys
@@ -86,7 +87,12 @@ def test_nodes_are_read_once_for_all_services_that_ask_alike(monkeypatch: pytest
     views, _ = seen(nodes={"n": [from_plain({"metadata": {"name": "n", "uid": "u"}, "status": ready}, NodeManifest)]})
     read: list[str] = []
     inventory_of = nodes.inventory_of
-    monkeypatch.setattr(nodes, "inventory_of", lambda node: read.append(node.metadata.name) or inventory_of(node))
+
+    def counted(node: NodeManifest) -> NodeInventory:
+        read.append(node.metadata.name)
+        return inventory_of(node)
+
+    monkeypatch.setattr(nodes, "inventory_of", counted)
     surveys = Surveys(views)
     assert len(surveys.of({"spec": {"containers": [{"name": "a"}]}}).inventories) == 1
     assert surveys.of({"spec": {"containers": [{"name": "b"}], "nodeSelector": None}}) is surveys.of({})

@@ -42,8 +42,9 @@ def write_tables(folder: Path, structure_rows: Iterable[StructureRow], networks:
     """A data set of those rows, its device and its provenance."""
     datasets.write_rows(folder / "structures.parquet", structure_rows, StructureRow)
     datasets.write_rows(folder / "networks.parquet", networks, NetworkRow)
-    for name, row_type in (("kernels", KernelRow), ("pairs", PairRow), ("loads", LoadRow)):
-        datasets.write_rows(folder / f"{name}.parquet", [], row_type)
+    datasets.write_rows(folder / "kernels.parquet", [], KernelRow)
+    datasets.write_rows(folder / "pairs.parquet", [], PairRow)
+    datasets.write_rows(folder / "loads.parquet", [], LoadRow)
     (folder / "device.json").write_bytes(descriptors.write_device(DEVICE))
     date = {"first": "2026-01-01T00:00:00Z", "last": "2026-01-02T00:00:00Z"}
     made_up = {"host": "nowhere", "cpu": "Made Up", "cores": 4, "system": "Made 1.0", "date": date, "versions": {"numpy": "0"}}

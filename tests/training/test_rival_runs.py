@@ -13,7 +13,7 @@ from stowplan_predictor.training.data.folds import LIGHT_FOLD
 from stowplan_predictor.training.data.rows import KernelRow, LoadRow, NetworkRow, PairRow, StructureRow
 from stowplan_predictor.training.data.samples import Samples
 from stowplan_predictor.training.harness import worlds
-from stowplan_predictor.training.harness.systems import System
+from stowplan_predictor.training.harness.systems import Content, System
 from stowplan_predictor.training.harness.units import UnitKind, Units, code_digest
 from stowplan_predictor.training.harness.worlds import World
 from stowplan_predictor.training.judgements.predictions import PredictionRow, read_all
@@ -109,7 +109,7 @@ def test_a_failing_system_stops_nobody_else(datasets: Path, monkeypatch: pytest.
 def test_a_system_of_several_units_waits_for_all(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A blend is made from the units of others, fits nothing of its own, and covers the folds that all of them have."""
 
-    def half_way(world: World, system: str, content: systems.Content) -> list[PredictionRow]:
+    def half_way(world: World, system: str, content: Content) -> list[PredictionRow]:
         parts = [{row.case: row for row in systems.SYSTEMS[name].rows(world, name, {name: content[name]})} for name in ("mean", "linear")]
         shared = parts[0].keys() & parts[1].keys()
         rows = [(parts[0][case], parts[1][case]) for case in shared]
