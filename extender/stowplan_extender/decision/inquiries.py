@@ -1,7 +1,8 @@
 """Inquiries: the questions a verdict needs answered, each with the runtime whose bundle shall answer it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import is_
 
 from stowplan_fleet.questions import Question, Tenant
 
@@ -65,6 +66,7 @@ def inquest(newcomer: Newcomer, signature: Signature) -> Inquest:
 # Made for the questions, for the verdict, and again when the pod is bound.
 @lru_cache(4096)
 def _inquest(tenancy: Tenancy, arriving: Occupier, signature: Signature) -> Inquest:
+    signature = _with_siblings_relieved(tenancy, signature)
     residents: dict[ResidentInquiry, None] = {}
     before: Occupier | None = None
     for position, occupier in enumerate(signature.occupiers):
@@ -82,6 +84,23 @@ def _inquest(tenancy: Tenancy, arriving: Occupier, signature: Signature) -> Inqu
         alone=_inquiry(tenancy, ()),
         residents=tuple(residents),
     )
+
+
+def _with_siblings_relieved(tenancy: Tenancy, signature: Signature) -> Signature:
+    """Servers of the newcomer's own service carry what is theirs once all replicas are there, as the newcomer itself is judged.
+
+    While some have no node, those that have one carry more. Held against the newcomer, that would keep out the very pod that takes load off them.
+    """
+    relieved = tuple(_relieved(tenancy, occupier) for occupier in signature.occupiers)
+    # Compared by identity: for all but siblings this is the look at a name.
+    return signature if all(map(is_, relieved, signature.occupiers)) else replace(signature, occupiers=relieved)
+
+
+def _relieved(newcomer: Tenancy, occupier: Occupier) -> Occupier:
+    sibling, replicas = occupier.tenancy, newcomer.service.replicas
+    if sibling is None or sibling.service.name != newcomer.service.name or sibling.service.replicas >= replicas:
+        return occupier
+    return replace(occupier, tenancy=replace(sibling, service=replace(sibling.service, replicas=replicas)))
 
 
 def _inquiry_among(subject: Tenancy, others: tuple[Occupier, ...], signature: Signature) -> Inquiry | None:
