@@ -2,22 +2,10 @@
 
 import pytest
 from stowplan_fleet import keys
-from support.controlplane import node, wait_until
+from support.controlplane import node, plain_pod, wait_until
 from support.stages import Stage, inference_service
 
 pytestmark = pytest.mark.controlplane
-
-
-def plain_pod(name: str, scheduler: str) -> str:
-    """A pod without the marker."""
-    return f"""
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}}}
-spec:
-  schedulerName: {scheduler}
-  containers: [{{name: it, image: example.com/it, resources: {{requests: {{cpu: "50m"}}}}}}]
-"""
 
 
 def test_others_are_unaffected_ours_wait_and_it_recovers_by_itself(stage: Stage) -> None:
@@ -28,7 +16,7 @@ def test_others_are_unaffected_ours_wait_and_it_recovers_by_itself(stage: Stage)
     try:
         stage.apply(inference_service("patient", "squeezenet", 60_000))
         wait_until(lambda: stage.wiretap.about(stage.namespace), 20, lambda: stage.tell("patient"))
-        stage.apply(plain_pod("somebody-elses", "default-scheduler"), plain_pod("ours-without-marker", "stowplan"))
+        stage.apply(plain_pod("somebody-elses", "default-scheduler", "50m"), plain_pod("ours-without-marker", "stowplan", "50m"))
         wait_until(lambda: _bound(stage) == {"somebody-elses", "ours-without-marker"}, 20, lambda: stage.tell("patient"))
         assert all(call.answer is None for call in stage.wiretap.about(stage.namespace))
     finally:

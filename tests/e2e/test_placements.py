@@ -27,8 +27,8 @@ def test_a_service_lands_on_the_only_kind_of_node_that_keeps_its_objective(stage
     assert float(pod["metadata"]["annotations"][keys.PREDICTED_MS_ANNOTATION]) <= objective
 
 
-def test_a_resident_is_protected_by_name(stage: Stage) -> None:
-    """A newcomer that would push a resident over its objective waits, with the resident's name in its event; a second node takes it at once."""
+def a_touchy_resident(stage: Stage) -> int:
+    """A resident on the only node that keeps its objective alone and would not beside a SqueezeNet; its objective in milliseconds."""
     newcomer = stage.occupant("squeezenet", QUICK_CORE, 1)
     alone, beside = stage.ask("resnet50", QUICK_CORE, 1), stage.ask("resnet50", QUICK_CORE, 1, [newcomer])
     objective = between(upper_ms(alone), upper_ms(beside))
@@ -36,6 +36,12 @@ def test_a_resident_is_protected_by_name(stage: Stage) -> None:
     stage.upload("resnet50")
     stage.upload("squeezenet")
     stage.apply(inference_service("resident", "resnet50", objective, slice_classes=[QUICK_CORE]))
+    return objective
+
+
+def test_a_resident_is_protected_by_name(stage: Stage) -> None:
+    """A newcomer that would push a resident over its objective waits, with the resident's name in its event; a second node takes it at once."""
+    objective = a_touchy_resident(stage)
     stage.await_bound("resident")
 
     stage.apply(inference_service("newcomer", "squeezenet", 60_000, slice_classes=[QUICK_CORE]))
@@ -51,13 +57,7 @@ def test_a_resident_is_protected_by_name(stage: Stage) -> None:
 
 def test_a_refused_pod_is_woken_when_the_resident_objective_is_relaxed(stage: Stage) -> None:
     """No node, no pod and nothing else that kube-scheduler watches changes, only a resident's objective: the newcomer is bound within seconds, not minutes."""
-    newcomer = stage.occupant("squeezenet", QUICK_CORE, 1)
-    alone, beside = stage.ask("resnet50", QUICK_CORE, 1), stage.ask("resnet50", QUICK_CORE, 1, [newcomer])
-    objective = between(upper_ms(alone), upper_ms(beside))
-    stage.add_nodes(node("shared", "4", QUICK))
-    stage.upload("resnet50")
-    stage.upload("squeezenet")
-    stage.apply(inference_service("resident", "resnet50", objective, slice_classes=[QUICK_CORE]))
+    a_touchy_resident(stage)
     stage.await_condition("resident", "Ready", "True")
     stage.apply(inference_service("newcomer", "squeezenet", 60_000, slice_classes=[QUICK_CORE]))
     stage.await_refusal("newcomer", f"would push resident {stage.namespace}/resident over its SLO")

@@ -6,14 +6,19 @@ from stowplan_extender.leaderships import AlwaysLeading
 from support.quays import Quay
 
 
-async def refused(quay: Quay) -> None:
-    """One node, full of a resident that a newcomer would harm: the newcomer's filter ends without a node."""
+async def full_node(quay: Quay) -> None:
+    """One node, full of a resident that any newcomer would harm."""
     quay.service("ant", slo_ms=13)
     quay.service("bee")
     quay.node("one", cores=4)
     quay.pod("resident", "ant")
     await quay.bind("resident", "one")
     quay.watch("resident")
+
+
+async def refused(quay: Quay) -> None:
+    """On a full node the newcomer's filter ends without a node."""
+    await full_node(quay)
     quay.pod("p", "bee")
     result = await quay.verbs.filter(quay.args("p", "one"))
     assert result.node_names == []
@@ -143,12 +148,7 @@ async def test_who_is_not_seen_yet_is_not_forgotten() -> None:
     shows up is forgotten after a while.
     """
     quay = Quay(ant=10.0, bee=10.0)
-    quay.service("ant", slo_ms=13)
-    quay.service("bee")
-    quay.node("one", cores=4)
-    quay.pod("resident", "ant")
-    await quay.bind("resident", "one")
-    quay.watch("resident")
+    await full_node(quay)
     for name in ("late", "never"):
         quay.pod(name, "bee", seen=False)
         await quay.verbs.filter(quay.args(name, "one"))

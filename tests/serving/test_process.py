@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from stowplan_fleet.answers import Answer
 from stowplan_fleet.clients import GrpcPredictor
 from stowplan_fleet.questions import Occupant, Question
 from stowplan_fleet.services import GraphDigest
@@ -61,11 +62,14 @@ def scrape(port: int) -> str:
         return text
 
 
-async def under_way(port: int) -> None:
-    """Waits until a prediction is under way."""
+async def under_way(predictor: GrpcPredictor, metrics_port: int) -> asyncio.Task[Sequence[Answer]]:
+    """Asks, and waits until the prediction is under way."""
+    await predictor.analyze(b"model", {})
+    asked = asyncio.create_task(predictor.predict([QUESTION], {}, "onnxruntime-cpu"))
     async with asyncio.timeout(10):
-        while 'stowplan_predictor_rpcs_in_progress{method="Predict"} 1.0' not in await asyncio.to_thread(scrape, port):  # noqa: ASYNC110 - another process
+        while 'stowplan_predictor_rpcs_in_progress{method="Predict"} 1.0' not in await asyncio.to_thread(scrape, metrics_port):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
+    return asked
 
 
 async def test_sigterm_lets_calls_under_way_end() -> None:
@@ -74,9 +78,7 @@ async def test_sigterm_lets_calls_under_way_end() -> None:
         ports = await server.line("listening")
         await server.line("serving")
         async with GrpcPredictor(f"127.0.0.1:{ports['grpc_port']}", 20.0) as predictor:
-            await predictor.analyze(b"model", {})
-            asked = asyncio.create_task(predictor.predict([QUESTION], {}, "onnxruntime-cpu"))
-            await under_way(ports["metrics_port"])
+            asked = await under_way(predictor, ports["metrics_port"])
             server.process.send_signal(signal.SIGTERM)
             answer = (await asked)[0]
 
@@ -91,9 +93,7 @@ async def test_a_second_signal_ends_it_at_once() -> None:
         ports = await server.line("listening")
         await server.line("serving")
         async with GrpcPredictor(f"127.0.0.1:{ports['grpc_port']}", 20.0) as predictor:
-            await predictor.analyze(b"model", {})
-            asked = asyncio.create_task(predictor.predict([QUESTION], {}, "onnxruntime-cpu"))
-            await under_way(ports["metrics_port"])
+            asked = await under_way(predictor, ports["metrics_port"])
             server.process.send_signal(signal.SIGTERM)
             await server.line("draining")
             server.process.send_signal(signal.SIGTERM)

@@ -100,6 +100,12 @@ def node(name: str, cpu: str, labels: Mapping[str, str] | None = None, *, memory
     }
 
 
+def plain_pod(name: str, scheduler: str, cpu: str) -> dict[str, Any]:
+    """A pod that did not ask for us: it has no marker."""
+    container = {"name": "it", "image": "example.com/it", "resources": {"requests": {"cpu": cpu}}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"schedulerName": scheduler, "containers": [container]}}
+
+
 @contextlib.contextmanager
 def own_nodes(cluster: Cluster, *nodes: Mapping[str, Any]) -> Iterator[None]:
     """Nodes for one test: ready, and gone afterwards."""
