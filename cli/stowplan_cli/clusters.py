@@ -2,7 +2,7 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,6 +13,8 @@ from stowplan_fleet import keys
 from stowplan_cli.exits import Refused
 
 if TYPE_CHECKING:
+    from stowplan_operator.models.sources import ConfigMapSource
+
     from stowplan_cli.snapshots import Snapshot
 
 KubeconfigOption = Annotated[str, typer.Option("--kubeconfig", metavar="FILE", help="Credentials; $KUBECONFIG or ~/.kube/config where not given.")]
@@ -45,19 +47,20 @@ def objects_of(access: Access) -> Iterator[dict[str, Any]]:
         Refused: no credentials, no cluster, no right, or no InferenceService API there; says which and what to do.
     """
     client = _client(access)
-    wanted: set[tuple[str, str]] = set()
+    wanted: dict[tuple[str, str], set[str]] = {}
     for kind, path in _LISTS.items():
         for item in _listed(client, path, kind):
             if kind == keys.KIND:
-                uri = str(((item.get("spec") or {}).get("model") or {}).get("uri", ""))
-                if uri.startswith("configmap://"):
-                    wanted.add((item["metadata"].get("namespace", ""), uri.removeprefix("configmap://").partition("/")[0]))
+                source = _configmap_of(item)
+                if source is not None:
+                    wanted.setdefault((item["metadata"].get("namespace", ""), source.name), set()).add(source.key)
             yield item
-    yield from _listed(client, "/api/v1/configmaps", "ConfigMap", labelSelector=f"{keys.DESCRIPTORS_LABEL}=true")
-    for namespace, name in sorted(wanted):
+    for item in _listed(client, "/api/v1/configmaps", "ConfigMap", labelSelector=f"{keys.DESCRIPTORS_LABEL}=true"):
+        yield _with_keys(item, lambda key: key.endswith(".json"))
+    for (namespace, name), named in sorted(wanted.items()):
         found = _get(client, f"/api/v1/namespaces/{namespace}/configmaps/{name}", f"ConfigMap {namespace}/{name}", missing_ok=True)
         if found is not None:
-            yield {**found, "kind": "ConfigMap", "apiVersion": "v1"}
+            yield _with_keys({**found, "kind": "ConfigMap", "apiVersion": "v1"}, named.__contains__)
 
 
 def snapshot_of(access: Access, file: Path | None) -> "Snapshot":
@@ -81,6 +84,24 @@ def namespace_of(access: Access) -> str:
         return "default"
     chosen = next((item for item in contexts if item["name"] == access.context), active) if access.context else active
     return str(chosen["context"].get("namespace") or "default")
+
+
+def _configmap_of(item: Mapping[str, Any]) -> "ConfigMapSource | None":
+    """Where a service says that its model lies, if in a ConfigMap."""
+    from stowplan_operator.errors import ModelRejected
+    from stowplan_operator.models import sources
+
+    try:
+        source = sources.parse_uri(str(((item.get("spec") or {}).get("model") or {}).get("uri", "")))
+    except ModelRejected:
+        return None
+    return source if isinstance(source, sources.ConfigMapSource) else None
+
+
+def _with_keys(item: dict[str, Any], wanted: Callable[[str], bool]) -> dict[str, Any]:
+    """A ConfigMap with those of its keys that somebody reads; what else is in it is none of our business."""
+    parts = {part: {key: text for key, text in (item.get(part) or {}).items() if wanted(key)} for part in ("data", "binaryData")}
+    return {key: value for key, value in item.items() if key not in parts} | {part: content for part, content in parts.items() if content}
 
 
 def _client(access: Access) -> Any:  # noqa: ANN401 - the client has no types
