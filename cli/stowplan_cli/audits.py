@@ -12,6 +12,7 @@ from typing import Final
 
 from stowplan_fleet import keys
 
+from stowplan_cli import neighbours
 from stowplan_cli.plainobjects import Raw, annotations_of, bound_at, changed_since, full_name, is_ours, name_of, quantity, requests_of, service_name_of
 
 
@@ -26,6 +27,8 @@ class Invariant(StrEnum):
     """What was predicted for a pod when it was bound kept its objective."""
     NO_RESIDENT_OVER_OBJECTIVE = "NoResidentOverObjective"
     """By our own prediction nobody who stands where we put them, or beside whom we put somebody, is over their objective."""
+    SOLE_TENANT_ALONE = "SoleTenantAlone"
+    """A server whose service denies sharing has its device for itself: nobody was there when it came, and nobody of ours came after it."""
     STRANGERS_UNTOUCHED = "StrangersUntouched"
     """Nothing of ours stands on a pod that did not ask for us, nor on one that is not bound."""
     CONDITIONS_SOUND = "ConditionsSound"
@@ -58,7 +61,10 @@ def structural(nodes: Sequence[Raw], pods: Sequence[Raw], services: Sequence[Raw
     """Every finding that needs no prediction."""
     alive = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
     bound = [pod for pod in alive if pod["spec"].get("nodeName")]
-    return [*_over_promised(nodes, bound), *_badly_bound(nodes, bound, services), *_written_on_strangers(alive), *_unsound_conditions(services)]
+    return [
+        *_over_promised(nodes, bound), *_badly_bound(nodes, bound, services), *_not_alone(bound, services), *_written_on_strangers(alive),
+        *_unsound_conditions(services),
+    ]  # fmt: skip
 
 
 def _over_promised(nodes: Sequence[Raw], bound: Sequence[Raw]) -> Iterator[Finding]:
@@ -97,14 +103,28 @@ def _badly_bound(nodes: Sequence[Raw], bound: Sequence[Raw], services: Sequence[
             yield Finding(Invariant.BOUND_AS_DECIDED, where, f"was to have slice {wanted} and has {got}")
         node = by_node.get(pod["spec"]["nodeName"])
         device, _, kind = got.partition("/")
-        there = (node["metadata"].get("labels") or {}).get(keys.DEVICE_LABEL) if node is not None else None
-        if node is not None and kind.startswith("cpu:") and there != device:
-            said = f"has slice {got} on node {name_of(node)}, whose device is {there or 'not named'}"
+        there = neighbours.device_on(node, device, kind) if node is not None else None
+        if node is not None and there is not None:
+            said = f"has slice {got} on node {name_of(node)}, whose device is {there}"
             yield Finding(Invariant.BOUND_AS_DECIDED, where, said, broken=not changed_since(node, bound_at(pod)))
         if notes[keys.BASIS_ANNOTATION] != _NO_JUDGEMENT:
             service = by_name.get(service_name_of(pod))
             yield from _over_objective(pod, service)
             yield from _on_weak_basis(pod, service)
+
+
+def _not_alone(bound: Sequence[Raw], services: Sequence[Raw]) -> Iterator[Finding]:
+    denying = {full_name(item): item for item in services if (item["spec"].get("placement") or {}).get("sharing") == "Deny"}
+    on_node: dict[str, list[Raw]] = defaultdict(list)
+    for pod in bound:
+        on_node[pod["spec"]["nodeName"]].append(pod)
+    for pod in filter(is_ours, bound):
+        service = denying.get(service_name_of(pod))
+        found = list(neighbours.unwanted_by(pod, on_node[pod["spec"]["nodeName"]])) if service is not None else []
+        if service is not None and found:
+            newest = max(filter(None, map(bound_at, (pod, *found))), default=None)
+            said = f"is to have its device for itself, and shares it on node {pod['spec']['nodeName']} with {', '.join(sorted(map(full_name, found)))}"
+            yield Finding(Invariant.SOLE_TENANT_ALONE, f"pod {full_name(pod)}", said, broken=not changed_since(service, newest))
 
 
 def _over_objective(pod: Raw, service: Raw | None) -> Iterator[Finding]:

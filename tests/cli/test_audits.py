@@ -86,6 +86,60 @@ def test_a_basis_weaker_than_the_service_wants_is_noticed(minimum: str, *, holds
             assert f"extrapolated, and its service wants {minimum} or better" in finding.text
 
 
+ALONE = SERVICE | {"spec": {"slo": {"latencyMilliseconds": 10}, "placement": {"sharing": "Deny"}}}
+SHARED_GPU = {
+    "metadata": {"name": "n", "labels": {keys.GPU_PRODUCT: "NVIDIA-A100-SXM4-80GB-SHARED"}},
+    "status": {"allocatable": {"cpu": "8", "memory": "1Gi", keys.GPU_SHARED_RESOURCE: "4"}},
+}
+
+
+def on_gpu(kind: str, device: str = "NVIDIA-A100-SXM4-80GB") -> dict[str, str]:
+    """What a Binding writes of a slice of a GPU."""
+    return BOUND | dict.fromkeys((keys.SLICE_CLASS_ANNOTATION, keys.BOUND_SLICE_ANNOTATION), f"{device}/{kind}")
+
+
+def foreign(cpu: str = "500m", when: str = BEFORE) -> dict[str, Any]:
+    """A pod that the default scheduler bound."""
+    made = pod("foreign", annotations={})
+    made["spec"] |= {"schedulerName": "default-scheduler", "containers": [{"resources": {"requests": {"cpu": cpu}}}]}
+    made["status"]["conditions"][0]["lastTransitionTime"] = when
+    return made
+
+
+@pytest.mark.parametrize(
+    ("pods", "shares"),
+    [
+        ([pod("a")], None),
+        ([pod("a"), pod("b")], "with t/b"),
+        ([pod("a"), foreign()], "with t/foreign"),
+        ([pod("a"), foreign(cpu="99m")], None),
+        ([pod("a"), foreign(when=AFTER)], None),
+        ([pod("a"), foreign(when=BOUND_AT)], None),
+    ],
+)
+def test_a_server_that_was_promised_its_device_alone_has_it(pods: list[dict[str, Any]], shares: str | None) -> None:
+    """Another server of ours, or somebody who was there before it, breaks that; agents and those whom others put there later do not."""
+    found = [said for said in violations([NODE], pods, [ALONE]) if "SoleTenantAlone" in said]
+    assert (shares in found[0]) if shares else not found
+    assert not any("SoleTenantAlone" in said for said in violations([NODE], pods, [SERVICE]))
+    later = audits.structural([NODE], pods, [written(ALONE, AFTER)])
+    assert not any(finding.broken for finding in later if finding.invariant is Invariant.SOLE_TENANT_ALONE)
+
+
+@pytest.mark.parametrize(("kind", "alone"), [("time-4", False), ("mps-25", False), ("full", True), ("mig-1g.10gb", True)])
+def test_alone_on_a_gpu_means_on_what_is_shared(kind: str, *, alone: bool) -> None:
+    """Two slices of a GPU that is shared by time or by MPS are tenants of each other; whole GPUs and MIG instances are nobody's neighbours."""
+    pods = [pod(name, annotations=on_gpu(kind), limits={keys.GPU_SHARED_RESOURCE: "1"}) for name in ("a", "b")]
+    assert any("SoleTenantAlone" in said for said in violations([SHARED_GPU], pods, [ALONE])) is not alone
+
+
+@pytest.mark.parametrize(("device", "sound"), [("NVIDIA-A100-SXM4-80GB", True), ("NVIDIA-H100-80GB-HBM3", False)])
+def test_a_slice_of_another_gpu_is_noticed(device: str, *, sound: bool) -> None:
+    """The resource's name is the same on both; the node's label tells."""
+    found = violations([SHARED_GPU], [pod(annotations=on_gpu("time-4", device), limits={keys.GPU_SHARED_RESOURCE: "1"})], [SERVICE])
+    assert (found == []) is sound
+
+
 def test_a_condition_of_a_generation_that_never_was_is_noticed() -> None:
     """A condition may not observe a generation beyond the object's own, nor stand there without a reason."""
     condition = {"type": "Ready", "status": "True", "reason": "Fine", "observedGeneration": 2}
