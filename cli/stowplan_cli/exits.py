@@ -24,9 +24,9 @@ BROKEN: Final = 4
 _EXTRAS: Final = {
     "predictor": ("numpy", "onnx", "onnxruntime", "grpc_health", "grpc_reflection"),
     "extender": ("aiohttp", "uvloop", "kubernetes"),
-    "operator": ("kopf",),
-    "cli": ("rich", "psutil"),
-    "train": ("torch", "torch_geometric", "torchvision", "timm", "transformers", "sklearn", "scipy", "onnxscript", "pyarrow"),
+    "operator": ("kopf", "obstore"),
+    "cli": ("typer", "rich"),
+    "train": ("torch", "torch_geometric", "torchvision", "timm", "transformers", "sklearn", "scipy", "onnxscript", "pyarrow", "threadpoolctl"),
 }
 
 
