@@ -1,5 +1,6 @@
 """Physics of slices: more multiprocessors, bandwidth, cache or clients never do what they cannot."""
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -63,14 +64,23 @@ def test_more_of_anything_is_never_slower(some: Tasks, gpu: object, shares: tupl
     assert (of(large) >= of(1.0) * (1 - 1e-9)).all()
 
 
+@functools.cache
+def places() -> dict[str, list[Place]]:
+    """Of each GPU of the catalogue: the whole, half of an MPS share, and each MIG profile whose multiprocessors are known."""
+    found = {}
+    for gpu in gpus():
+        texts = ["full", "mps-50", *(f"mig-{item.profile}" for item in (gpu.mig.profiles if gpu.mig else []) if item.multiprocessors)]
+        found[gpu.product] = [place(GpuDevice(DeviceName(gpu.product)), parse_slice(text)) for text in texts]
+    return found
+
+
 @settings(max_examples=30, deadline=None)
 @given(tasks())
 def test_every_slice_of_the_catalogue_has_a_finite_time(some: Tasks) -> None:
     """Whatever the GPU and its MIG profile, every kernel gets a time above zero, and none shorter than on the whole GPU."""
-    for gpu in gpus():
-        device = GpuDevice(DeviceName(gpu.product))
-        texts = ["full", "mps-50", *(f"mig-{item.profile}" for item in (gpu.mig.profiles if gpu.mig else []) if item.multiprocessors)]
-        found = ESTIMATOR.estimates([(some, place(device, parse_slice(text))) for text in texts])
+    estimates = iter(ESTIMATOR.estimates([(some, where) for of_gpu in places().values() for where in of_gpu]))
+    for of_gpu in places().values():
+        found = [next(estimates) for _ in of_gpu]
         for one in found:
             assert np.isfinite(one.part_ms).all()
             assert (one.part_ms > 0).all()

@@ -1,6 +1,7 @@
 """The bundle of GPUs that comes with the package answers for real networks on the catalogue's GPUs."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -33,11 +34,17 @@ def layers() -> bytes:
     return bytes(model(nodes, {"x": (1024, 768)}, constants={"v": zeros(768, 3072), "w": zeros(3072, 768)}).SerializeToString())
 
 
-def ask(product: str, *texts: str) -> list[Answer]:
-    name = DeviceName(product)
-    devices: dict[DeviceName, Device] = {name: GpuDevice(name)}
+def ask_all(slices: Mapping[str, Sequence[str]]) -> dict[str, list[Answer]]:
+    """The block on slices of GPUs by their products, in one call."""
+    devices: dict[DeviceName, Device] = {DeviceName(product): GpuDevice(DeviceName(product)) for product in slices}
     digest = pipeline().analyze(layers(), {}).graph_digest
-    return pipeline().predict([Question(Occupant(digest, SliceClass(name, parse_slice(text)), 0.0)) for text in texts], devices, RUNTIME)
+    questions = [Question(Occupant(digest, SliceClass(DeviceName(product), parse_slice(text)), 0.0)) for product, texts in slices.items() for text in texts]
+    answers = iter(pipeline().predict(questions, devices, RUNTIME))
+    return {product: [next(answers) for _ in texts] for product, texts in slices.items()}
+
+
+def ask(product: str, *texts: str) -> list[Answer]:
+    return ask_all({product: texts})[product]
 
 
 def test_a_measured_gpu_is_answered_as_measured() -> None:
@@ -70,8 +77,9 @@ def test_larger_instances_are_never_slower(product: str) -> None:
 
 def test_every_gpu_of_the_catalogue_is_answered() -> None:
     """Whole, as half of an MPS share and as one of four time slices; half is never faster than whole."""
-    for gpu in gpus():
-        whole, half, quarter = ask(gpu.product, "full", "mps-50", "time-4")
+    answers = ask_all({gpu.product: ("full", "mps-50", "time-4") for gpu in gpus()})
+    assert len(answers) == len(gpus())
+    for whole, half, quarter in answers.values():
         assert whole.isolated is not None, whole.message
         assert half.isolated is not None, half.message
         assert quarter.isolated is not None, quarter.message
