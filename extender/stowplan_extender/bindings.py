@@ -22,6 +22,7 @@ from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable, NotLe
 from stowplan_extender.judgements import Judge
 from stowplan_extender.leaderships import Leadership
 from stowplan_extender.lodgings import PodRecord
+from stowplan_extender.metrics import Metrics
 from stowplan_extender.podcalls import PodCalls
 from stowplan_extender.recorders import Recorder
 from stowplan_extender.views import ClusterView
@@ -39,12 +40,13 @@ _SERVER_ERROR: Final = 500
 class Binder:
     """Binds pods to nodes."""
 
-    def __init__(self, view: ClusterView, judge: Judge, calls: PodCalls, leadership: Leadership, recorder: Recorder | None = None) -> None:
+    def __init__(self, view: ClusterView, judge: Judge, calls: PodCalls, leadership: Leadership, *, metrics: Metrics, recorder: Recorder | None = None) -> None:
         self._view = view
         self._judge = judge
         self._calls = calls
         self._leadership = leadership
         self._recorder = recorder
+        self._metrics = metrics
         self._locks: WeakValueDictionary[NodeName, asyncio.Lock] = WeakValueDictionary()
 
     async def bind(self, args: ExtenderBindingArgs) -> None:
@@ -115,7 +117,13 @@ class Binder:
             record = await self._look(args)
         except ApiUnreachable as unreachable:
             # The promise stays until its time is over: the binding may have happened.
+            self._metrics.doubtful_bindings.labels("unknown").inc()
             raise NotYet(f"whether the pod was bound is not known: {error}") from unreachable
+        except PodRefused:
+            self._metrics.doubtful_bindings.labels("gone").inc()
+            raise
+        found = "not bound" if record.node is None else "bound" if record.node == args.node else "elsewhere"
+        self._metrics.doubtful_bindings.labels(found).inc()
         if record.node is None:
             # The promise stays here too: a request that was only delayed may still be carried out.
             raise NotYet(f"the pod was not bound: {error}") from error

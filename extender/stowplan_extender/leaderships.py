@@ -21,16 +21,9 @@ from stowplan_extender.connections import ApiConnection
 from stowplan_extender.errors import ApiError, NotLeading
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
+from stowplan_extender.successions import LeaseSpec, Succession, pod_of
 
 _log = logging.getLogger(__name__)
-
-
-class LeaseSpec(Manifest, frozen=True):
-    """The part of a Lease that is read."""
-
-    holder_identity: str | None = None
-    lease_transitions: int = 0
-    """How often it went from one holder to another (client-go counts)."""
 
 
 class LeaseManifest(Manifest, frozen=True):
@@ -79,6 +72,7 @@ class LeaseLeadership:
         self._timeout_s = timeout_s
         self._clock = clock
         self._metrics = metrics
+        self._succession = Succession(metrics)
         self._turn = asyncio.Lock()
         self._ended = 0
         """Looks so far."""
@@ -153,9 +147,9 @@ class LeaseLeadership:
         self._note(spec)
 
     def _note(self, spec: LeaseSpec) -> None:
+        self._succession.note(spec, self._clock())
         self._holder = spec.holder_identity or None
-        # client-go's identity of kube-scheduler is `<hostname>_<uuid>`; a pod's hostname is its name (cmd/kube-scheduler/app/options).
-        leads = self._holder is not None and self._holder.rpartition("_")[0] == self._settings.pod_name
+        leads = self._holder is not None and pod_of(self._holder) == self._settings.pod_name
         if leads and self._free_at_s is None:
             # Nobody ever held a Lease that never changed hands.
             self._free_at_s = self._clock() + (self._settings.takeover_s if spec.lease_transitions else 0.0)

@@ -27,6 +27,7 @@ class Metrics:
         self.bindings_under_way = gauge("bindings_under_way", "Bindings that have begun and not ended; where there are many, filters wait for them.")
         self.wake_ups = counter("wake_ups", "Pods woken because a node would take them now, by outcome.", ["outcome"])
         self.predictor_seconds = histogram("predictor_rpc_seconds", "Time the predictor takes.", ["outcome"])
+        self.late_answers = counter("late_answers", "Answers of the predictor that came when nobody waited for them any more; they are remembered.")
         self.predictor_up = gauge("predictor_up", "Whether the predictor answered last time it was asked.")
         self.bundle_changes = counter("bundle_changes", "Times that another bundle began to answer; what the former one said is forgotten.")
         self.degraded = counter("degraded_answers", "Questions nobody answered, by what was used in place.", ["used"])
@@ -38,6 +39,19 @@ class Metrics:
         self.view_events = counter("view_events", "Watch events.", ["resource", "type"])
         self.refusals = counter("refusals", "Requests of the scheduler that could not be answered, by what was missing.", ["verb", "cause"])
         self.leading = gauge("leading", "Whether the scheduler's Lease names our pod; 1 where there is no leader election.")
+        self.scheduler_changes = counter(
+            "scheduler_changes",
+            "Times that the scheduler's Lease went to another scheduler: of the same pod (restarted), or of another one (taken over).",
+            ["change"],
+        )
+        for change in ("restarted", "taken over"):
+            self.scheduler_changes.labels(change)
+        self.lease_unrenewed_seconds = gauge(
+            "lease_unrenewed_seconds", "Time since the scheduler's Lease was last seen renewed; a scheduler that lives renews it every few seconds."
+        )
+        self.doubtful_bindings = counter(
+            "doubtful_bindings", "Bindings that the API server failed at or did not answer, by what the pod itself said then.", ["found"]
+        )
         self.overdue_promises = counter("overdue_promises", "Promises that no watch confirmed in time, by what the API server said of the pod.", ["found"])
         self.devices_contested = gauge("devices_contested", "Devices that several ConfigMaps describe differently; the first one by name counts.")
         self.clock_jumps = counter("clock_jumps", "Jumps of the wall clock by more than five seconds.")
@@ -45,6 +59,7 @@ class Metrics:
             "stranded_pods", "Servers of ours whose node was removed, or is no longer of the device they were placed on, by what happened.", ["cause"]
         )
         self.records = counter("records", "Decisions to be recorded, by outcome.", ["outcome"])
+        self.large_objects = counter("large_objects", "Objects of api.large_object_bytes or more, on lists and watches.", ["resource"])
         self.objects_refused = counter("objects_refused", "Objects that could not be read.", ["resource"])
         self.certificates = Expiries("extender", self.registry)
 

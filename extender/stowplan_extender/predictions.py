@@ -2,6 +2,8 @@
 
 Equal questions have equal answers within one bundle version, so an answer is used again without asking for `reuse_s`. While nobody answers,
 the last known one serves up to `keep_s`. Bundle versions never mix: an answer by another bundle throws away what the former one said.
+
+An answer that comes later than a filter waits (`askings`) is remembered all the same.
 """
 
 import asyncio
@@ -11,10 +13,11 @@ from dataclasses import dataclass
 
 from stowplan_fleet.answers import Answer, UnknownReason
 from stowplan_fleet.devices import Device
-from stowplan_fleet.errors import MessageRefused, PredictorUnavailable
+from stowplan_fleet.errors import PredictorUnavailable
 from stowplan_fleet.predictors import Predictor
 from stowplan_fleet.slices import DeviceName
 
+from stowplan_extender.askings import Asking
 from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import PredictorSettings
@@ -45,7 +48,7 @@ class Predictions:
 
     def __init__(self, predictor: Predictor, find_device: FindDevice, settings: PredictorSettings, clock: Callable[[], float], metrics: Metrics) -> None:
         """Starts with nothing remembered; `clock` counts monotonic seconds."""
-        self._predictor = predictor
+        self._asking = Asking(predictor, settings, clock, metrics)
         self._find_device = find_device
         self._settings = settings
         self._clock = clock
@@ -81,13 +84,25 @@ class Predictions:
         names = {inquiry.question.subject.slice_class.device for inquiry in asked}
         devices = {name: device for name in sorted(names) if (device := self._find_device(name)) is not None}
         epoch = self.epoch
+
+        def is_current() -> bool:
+            # What changed while we waited was not in the question.
+            return epoch == self.epoch and all(self._find_device(name) == devices.get(name) for name in names)
+
+        def keep_late(answers: Sequence[Answer]) -> None:
+            if is_current():
+                self._keep(runtime, asked, answers, current=True)
+
         try:
-            answers = await self._predict(asked, devices, runtime)
+            answers = await self._asking.ask([inquiry.question for inquiry in asked], devices, runtime, keep_late)
         except PredictorUnavailable as error:
             _log.warning("the predictor does not answer; using what it said before", extra={"runtime": runtime, "error": str(error)})
             return Answered(self._remembered(asked), fresh=False)
-        # What changed while we waited was not in the question.
-        current = epoch == self.epoch and all(self._find_device(name) == devices.get(name) for name in names)
+        current = is_current()
+        self._keep(runtime, asked, answers, current=current)
+        return Answered(dict(zip(asked, answers, strict=True)), fresh=current)
+
+    def _keep(self, runtime: str, asked: Sequence[Inquiry], answers: Sequence[Answer], *, current: bool) -> None:
         self._note_bundles(runtime, answers)
         self._note_unfit(runtime, answers)
         now = self._clock()
@@ -96,26 +111,6 @@ class Predictions:
             if current and answer.unknown_reason is not UnknownReason.GRAPH_NOT_FOUND:
                 self._held[inquiry] = _Held(answer, now)
         self._trim(now)
-        return Answered(dict(zip(asked, answers, strict=True)), fresh=current)
-
-    async def _predict(self, asked: Sequence[Inquiry], devices: Mapping[DeviceName, Device], runtime: str) -> Sequence[Answer]:
-        started = self._clock()
-        outcome = "unavailable"
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                answers = await self._predictor.predict([inquiry.question for inquiry in asked], devices, runtime)
-            if len(answers) != len(asked):
-                raise PredictorUnavailable(f"the predictor gave {len(answers)} answers to {len(asked)} questions")
-            outcome = "ok"
-        except TimeoutError as error:
-            raise PredictorUnavailable(f"no answer within {self._settings.timeout_s} s") from error
-        except MessageRefused as error:
-            outcome = "refused"
-            raise PredictorUnavailable(f"the predictor refuses to read the questions: {error}") from error
-        finally:
-            self._metrics.predictor_up.set(outcome == "ok")
-            self._metrics.predictor_seconds.labels(outcome).observe(self._clock() - started)
-        return answers
 
     def _remembered(self, asked: Sequence[Inquiry]) -> Mapping[Inquiry, Answer]:
         now = self._clock()

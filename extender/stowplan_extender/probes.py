@@ -14,10 +14,11 @@ _log = logging.getLogger(__name__)
 class PredictorProbe:
     """Knows whether the predictor answered last time, and whether it ever did."""
 
-    def __init__(self, reach: Callable[[], Awaitable[object]], every_s: float, metrics: Metrics) -> None:
-        """`reach` asks something cheap."""
+    def __init__(self, reach: Callable[[], Awaitable[object]], every_s: float, timeout_s: float, metrics: Metrics) -> None:
+        """`reach` asks something cheap, which may take `timeout_s`."""
         self._reach = reach
         self._every_s = every_s
+        self._timeout_s = timeout_s
         self._metrics = metrics
         self.up = False
         self.reached = asyncio.Event()
@@ -32,14 +33,15 @@ class PredictorProbe:
     async def look(self) -> None:
         """Looks once."""
         try:
-            await self._reach()
+            async with asyncio.timeout(self._timeout_s):
+                await self._reach()
         except MessageRefused:
             # An answer, if not the wanted one: somebody is there.
             up = True
-        except PredictorUnavailable as error:
+        except (PredictorUnavailable, TimeoutError) as error:
             up = False
             if self.up or not self.reached.is_set():
-                _log.warning("the predictor is not there", extra={"error": str(error)})
+                _log.warning("the predictor is not there", extra={"error": str(error) or f"no answer within {self._timeout_s:g} s"})
         else:
             up = True
         if up and not self.up:

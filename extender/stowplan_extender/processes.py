@@ -91,7 +91,7 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
     metrics = Metrics()
     view = ClusterView(clock, settings.placement.reservation_s)
     identity = channels.identity(settings.predictor.tls, metrics.certificates)
-    async with GrpcPredictor(settings.predictor.targets, settings.predictor.timeout_s, identity) as predictor:
+    async with GrpcPredictor(settings.predictor.targets, settings.predictor.late_s, identity) as predictor:
         predictions = Predictions(predictor, view.device, settings.predictor, clock, metrics)
         recorder = Recorder(settings.recording, view.device, metrics) if settings.recording.directory else None
         judge = Judge(view, predictions, settings.predictor.reuse_s, clock, grounds=recorder is not None)
@@ -99,9 +99,9 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         if settings.lease.name:
             leadership = LeaseLeadership(connection, settings.lease, settings.api.binding_timeout_s, clock, metrics)
         feeds = Feeds(view, connection=connection, settings=settings.api, metrics=metrics, clock=clock, device_changed=predictions.forget_device)
-        probe = PredictorProbe(predictor.describe, settings.predictor.probe_s, metrics)
+        probe = PredictorProbe(predictor.describe, settings.predictor.probe_s, settings.predictor.timeout_s, metrics)
         calls = HttpPodCalls(connection, settings.api)
-        binder = Binder(view, judge, calls, leadership, recorder)
+        binder = Binder(view, judge, calls, leadership, metrics=metrics, recorder=recorder)
         wake_ups = WakeUps(view, judge, calls, leadership, settings=settings.wake_ups, clock=clock, metrics=metrics)
         upkeep = Upkeep(view, calls, settings.placement.confirm_s, feeds.renew_pods, metrics)
         place = settings.placement

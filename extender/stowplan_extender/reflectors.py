@@ -16,6 +16,7 @@ import msgspec
 from stowplan_fleet.errors import ManifestRefused
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.objects import ListEnvelope, ObjectHead, StatusError, WatchEnvelope
+from stowplan_fleet.sizes import LargeObjects
 
 from stowplan_extender.connections import ApiConnection
 from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable
@@ -101,6 +102,7 @@ class Reflector:
         self._metrics = metrics
         self._clock = clock
         self._selectors = dict(selectors or {})
+        self._large = LargeObjects(settings.large_object_bytes, metrics.large_objects, clock)
         self._version = ""
         self._lost_at_s: float | None = clock()
         self._listed_at_s = clock()
@@ -166,6 +168,7 @@ class Reflector:
                 raise
             page = decoding.from_json(body, ListEnvelope, f"list of {self.name}")
             for position, item in enumerate(page.items or (), start=1):
+                self._large.see(self.name, item)
                 seen.add(self._store.put(item))
                 if position % _BREATH == 0:
                     await asyncio.sleep(0)
@@ -217,6 +220,7 @@ class Reflector:
     def _apply(self, line: bytes) -> None:
         event = decoding.from_json(line, WatchEnvelope, f"watch of {self.name}")
         self._metrics.view_events.labels(self.name, event.type if event.type in _TYPES else "other").inc()
+        self._large.see(self.name, event.object)
         match event.type:
             case "ADDED" | "MODIFIED":
                 self._store.put(event.object)

@@ -48,6 +48,8 @@ class ApiSettings:
     backoff_s: float = 0.5
     """Pause before the first retry; doubles up to `backoff_max_s`, each with full jitter."""
     backoff_max_s: float = 15.0
+    large_object_bytes: int = 262_144
+    """Objects of so many bytes of JSON or more are counted and named in the log (at most ten lines a minute); an API server takes up to 1.5 MB."""
     stale_after_s: float = 30.0
     """A watch that has been broken for so long makes the view too old to decide on."""
     descriptors_namespace: str = ""
@@ -61,7 +63,11 @@ class PredictorSettings:
     targets: tuple[str, ...] = ("127.0.0.1:50051",)
     """`host:port` of each predictor; any of them may answer."""
     timeout_s: float = 1.0
-    """Of one call; half of the scheduler's httpTimeout."""
+    """How long a filter or a binding waits for one call; half of the scheduler's httpTimeout."""
+    late_s: float = 10.0
+    """How long a call may take at all: an answer that comes after `timeout_s` is remembered for when the scheduler asks again. At least `timeout_s`."""
+    slow_s: float = 0.5
+    """A call that takes so long is named in the log (at most ten lines a minute), though its answer counts."""
     reuse_s: float = 60.0
     """How long an answer is used again without asking; a verdict may rest on one twice as old."""
     keep_s: float = 600.0

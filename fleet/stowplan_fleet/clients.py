@@ -20,7 +20,7 @@ from stowplan_fleet.channels import Channels, ClientIdentity
 from stowplan_fleet.codecs.answers import answers_from_message, summary_from_message
 from stowplan_fleet.codecs.questions import request_to_message
 from stowplan_fleet.devices import Device
-from stowplan_fleet.errors import GraphRefused, MessageRefused, PredictorBusy, PredictorUnavailable
+from stowplan_fleet.errors import GraphRefused, MessageRefused, PredictorBusy, PredictorLate, PredictorUnavailable
 from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.questions import Question
 from stowplan_fleet.slices import DeviceName
@@ -181,5 +181,7 @@ class GrpcPredictor:
             if is_analysis and not busy:
                 return GraphRefused(f"the model is larger than the predictor accepts ({details}); drop its weights with `stowplan strip`")
             return PredictorBusy(f"predictor {target}: {details}")
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return PredictorLate(f"predictor {target}: {code.name}: no answer within {self._timeout_s:g} s")
         said = handshakes.explained(details, self._tls, self._channels.expected_name(target))
         return PredictorUnavailable(f"predictor {target}: {code.name}: {said}")

@@ -14,6 +14,7 @@
     - CertificateRefused  a file of TLS is missing, no PEM, or does not fit the other ones
   x PredictorUnavailable  retryable: nobody answered, or not in time
     - PredictorBusy       retryable: more is asked than it works off
+    - PredictorLate       retryable: it was asked, and did not answer in time
 """
 
 
@@ -71,3 +72,7 @@ class PredictorUnavailable(FleetError):
 
 class PredictorBusy(PredictorUnavailable):
     """More is asked of the predictor than it works off. Asking later helps."""
+
+
+class PredictorLate(PredictorUnavailable):
+    """Somebody was asked and did not answer in time: slow, or hanging. Asking again may help."""

@@ -5,10 +5,15 @@
 
 import logging
 import sys
+import time
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
+
+_MINUTE_S: Final = 60.0
 
 
 class _Formatter(JsonFormatter):
@@ -41,3 +46,27 @@ def about(kind: str, namespace: str, name: str, uid: str = "") -> dict[str, dict
     """The `extra` that says which object a line is about."""
     fields = {"kind": kind, "ns": namespace, "name": name, "uid": uid}
     return {"object": {key: value for key, value in fields.items() if value}}
+
+
+class Seldom:
+    """Holds lines to a few a minute: what happens a thousand times a second is counted by a metric, and a log that tells each time hides everything else."""
+
+    def __init__(self, lines_per_minute: int = 10, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` counts monotonic seconds."""
+        self._clock = clock
+        self._told_at_s: deque[float] = deque(maxlen=lines_per_minute)
+        self._left_out = 0
+
+    def due(self) -> bool:
+        """Whether one more line may be written now; counts it where it may."""
+        now = self._clock()
+        if len(self._told_at_s) == self._told_at_s.maxlen and now - self._told_at_s[0] < _MINUTE_S:
+            self._left_out += 1
+            return False
+        self._told_at_s.append(now)
+        return True
+
+    def left_out(self) -> int:
+        """How many lines were not due since it was last asked: for the line that is."""
+        count, self._left_out = self._left_out, 0
+        return count

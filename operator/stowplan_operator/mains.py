@@ -14,6 +14,7 @@ from stowplan_operator.errors import StartRefused
 from stowplan_operator.reconciling import credentials, frameworks, healths
 from stowplan_operator.reconciling.endpoints import Endpoints
 from stowplan_operator.reconciling.metrics import Metrics
+from stowplan_operator.reconciling.paces import Paced
 from stowplan_operator.reconciling.shifts import Shifts
 from stowplan_operator.settings import OperatorSettings
 
@@ -50,7 +51,7 @@ async def run(settings: OperatorSettings) -> None:
     frameworks.hear(metrics.watch_troubles, settings.watch_log_level)
     identity = channels.identity(settings.predictor.tls, metrics.certificates)
     async with Endpoints(settings.predictor.targets, settings.predictor.timeout_s, identity=identity) as predictor:
-        shifts = Shifts(settings, predictor, connect, metrics, listen)
+        shifts = Shifts(settings, Paced(predictor, settings.predictor.slow_s, metrics), connect, metrics, listen)
         async with healths.serving(settings.serving, metrics.registry, shifts.is_ready):
             await shifts.run(stop)
     logger.info("operator ends")

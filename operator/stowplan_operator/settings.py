@@ -23,6 +23,11 @@ class ApiSettings:
     """Of a request."""
     descriptors_namespace: str = ""
     """Where ConfigMaps with device descriptors are looked for; empty: everywhere."""
+    idle_s: float = 70.0
+    """Silence after which a watch counts as dead and is begun anew where it was. The API server sends a bookmark about once a minute."""
+    large_object_bytes: int = 262_144
+    """Objects of so many bytes of JSON or more are counted and named in the log as watches show them (at most ten lines a minute); models in ConfigMaps are
+    often as large."""
     sweep_s: float = 300.0
     """Time between two comparisons of what the watches showed with what there is."""
 
@@ -35,6 +40,8 @@ class PredictorSettings:
     """gRPC targets; a model is pushed to each of them."""
     timeout_s: float = 30.0
     """Of one call; analysing a network of some thousand operators takes seconds."""
+    slow_s: float = 2.0
+    """A prediction that takes so long is named in the log (at most ten lines a minute), though it counts."""
     tls: ClientTls = field(default_factory=ClientTls)
 
 
@@ -135,6 +142,7 @@ class OperatorSettings:
             "reconciling.resync_s": timing.resync_s,
             "reconciling.backoff_s": timing.backoff_s,
             "api.timeout_s": self.api.timeout_s,
+            "api.idle_s": self.api.idle_s,
             "api.sweep_s": self.api.sweep_s,
         }
         durations |= {"models.fetch_timeout_s": self.models.fetch_timeout_s, "models.recheck_s": self.models.recheck_s}

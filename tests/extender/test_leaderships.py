@@ -1,6 +1,7 @@
 """Only the extender beside the Lease's holder binds."""
 
 import asyncio
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -158,3 +159,39 @@ async def test_the_lease_is_looked_at_between_the_promise_and_the_write() -> Non
     await quay.bind("p", "one")
     assert seen == ["lease, promised 1, asked 1, written 0"]
     assert len(quay.calls.written) == 1
+
+
+async def test_schedulers_that_die_and_follow_each_other_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    """A scheduler that renews no more is told once, when its Lease is over; one that was started anew in the same pod is told from another pod's; and
+    who renews again is told, too.
+    """
+    caplog.set_level("INFO")
+    server, clock, metrics = FakeApiServer(), HandClock(), Metrics()
+
+    def changes(change: str) -> float:
+        return float(metrics.scheduler_changes.labels(change)._value.get())
+
+    async with server.serving() as url, ApiConnection(url) as connection:
+        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, metrics)
+
+        async def look(holder: str, renewed: str, at_s: float) -> list[str]:
+            server.leases["stowplan"], server.renewed, clock.now = holder, renewed, at_s
+            caplog.clear()
+            with contextlib.suppress(NotLeading):
+                await leadership.check()
+            return [record.message for record in caplog.records if record.name.startswith("stowplan_extender")]
+
+        assert await look("scheduler-a_1", "12:00:00", 0) == ["leading"]
+        assert await look("scheduler-a_1", "12:00:02", 2) == []
+        assert await look("scheduler-a_1", "12:00:02", 17) == []
+        (dead,) = await look("scheduler-a_1", "12:00:02", 18)
+        assert dead.startswith("nobody renews the scheduler's Lease")
+        assert await look("scheduler-a_1", "12:00:02", 20) == []
+        assert metrics.lease_unrenewed_seconds._value.get() == 18
+        assert (changes("restarted"), changes("taken over")) == (0, 0)
+        assert await look("scheduler-a_2", "12:00:21", 21) == ["the scheduler that leads was started anew", "the scheduler's Lease is renewed again"]
+        assert metrics.lease_unrenewed_seconds._value.get() == 0
+        # One that was told to stop leaves the Lease to nobody.
+        assert await look("", "12:00:22", 23) == ["no longer leading"]
+        assert await look("scheduler-b_1", "12:00:24", 25) == ["another pod's scheduler leads now"]
+        assert (changes("restarted"), changes("taken over")) == (1, 1)

@@ -139,6 +139,55 @@ async def test_a_slow_predictor_counts_as_silent(looptime: object) -> None:
     assert clock() - started == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.looptime
+async def test_an_answer_that_comes_late_is_there_for_the_next_filter(looptime: object, caplog: pytest.LogCaptureFixture) -> None:
+    """Two and a half seconds are too long for a filter, but what came then is remembered: the scheduler's next try is answered at once, and asks nobody."""
+    del looptime
+    quay = a_quay()
+    soon, metrics, clock = quay.toy.predict, Metrics(), asyncio.get_running_loop().time
+
+    async def slowly(*given: Any) -> Sequence[Answer]:
+        await asyncio.sleep(2.5)
+        return await soon(*given)
+
+    quay.toy.predict = slowly  # type: ignore[assignment,method-assign]
+    quay.judge._predictions = Predictions(quay.toy, quay.view.device, PredictorSettings(), clock, metrics)
+    with pytest.raises(NotYet, match="does not answer"):
+        await quay.verbs.filter(quay.args("p", *NAMES))
+    assert metrics.predictor_up._value.get() == 0
+    await asyncio.sleep(1.6)
+    assert (await quay.verbs.filter(quay.args("p", *NAMES))).node_names == NAMES
+    assert quay.toy.calls == 1
+    text = metrics.text().decode()
+    assert 'stowplan_extender_predictor_rpc_seconds_count{outcome="late"} 1.0' in text
+    assert "stowplan_extender_late_answers_total 1.0" in text
+    assert metrics.predictor_up._value.get() == 1
+    (slow,) = [record for record in caplog.records if record.message == "the predictor is slow"]
+    assert slow.__dict__["seconds"] == 2.5
+
+
+@pytest.mark.looptime
+async def test_a_late_answer_about_what_changed_since_is_dropped(looptime: object) -> None:
+    """The device's description changed while the late answer was on its way: it is not remembered, and the next filter asks anew."""
+    del looptime
+    quay = a_quay()
+    soon = quay.toy.predict
+
+    async def slowly(*given: Any) -> Sequence[Answer]:
+        await asyncio.sleep(2.5)
+        return await soon(*given)
+
+    quay.toy.predict = slowly  # type: ignore[assignment,method-assign]
+    predictions = quay.judge._predictions = Predictions(quay.toy, quay.view.device, PredictorSettings(), asyncio.get_running_loop().time, Metrics())
+    with pytest.raises(NotYet, match="does not answer"):
+        await quay.verbs.filter(quay.args("p", *NAMES))
+    predictions.forget_device(DeviceName(harbours.DEVICE))
+    await asyncio.sleep(1.6)
+    quay.toy.predict = soon  # type: ignore[method-assign]
+    await quay.verbs.filter(quay.args("p", *NAMES))
+    assert quay.toy.calls == 2
+
+
 async def test_too_few_answers_are_none() -> None:
     """A predictor that answers fewer questions than were asked is not believed at all."""
     quay = a_quay()
@@ -163,7 +212,7 @@ async def test_the_probe_tells_when_somebody_is_there(looptime: object) -> None:
         if error:
             raise error
 
-    probe = PredictorProbe(reach, 5.0, Metrics())
+    probe = PredictorProbe(reach, 5.0, 1.0, Metrics())
     seen = []
     for _ in range(3):
         await probe.look()

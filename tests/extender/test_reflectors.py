@@ -165,14 +165,20 @@ async def test_other_errors_list_again_too() -> None:
         assert lists(server) == 2
 
 
-async def test_objects_larger_than_any_buffer_arrive_whole() -> None:
-    """A megabyte in one line of a watch is one object."""
+async def test_objects_larger_than_any_buffer_arrive_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """A megabyte in one line of a watch is one object; it is counted and named, on a watch as in a list, and a usual one is not."""
+    caplog.set_level("INFO")
     server = FakeApiServer()
     server.put(PATH, thing("a"))
-    async with mirror(server) as (store, _, _):
+    server.put(PATH, thing("big", "x" * 300_000))
+    async with mirror(server) as (store, _, metrics):
         server.put(PATH, thing("huge", "x" * (1 << 20)))
         await store.until(lambda: "huge" in store.items)
         assert len(store.items["huge"]) == 1 << 20
+        assert metrics.large_objects.labels("nodes")._value.get() == 2
+        told = [record.__dict__ for record in caplog.records if record.message == "a large object"]
+        assert [record["object"]["name"] for record in told] == ["big", "huge"]
+        assert told[1]["bytes"] > 1 << 20
 
 
 async def test_failures_of_the_server_are_survived() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from stowplan_fleet import logs
+from support.virtual_clocks import HandClock
 
 
 @pytest.fixture
@@ -49,3 +50,16 @@ def test_the_level_holds(stream: io.StringIO) -> None:
     logging.getLogger("a").debug("detail")
 
     assert stream.getvalue() == ""
+
+
+def test_seldom_lets_a_few_lines_a_minute_through() -> None:
+    """Of a thousand a second three are due in each minute, and each minute's first one knows how many were left out."""
+    clock = HandClock()
+    seldom = logs.Seldom(3, clock)
+    assert [seldom.due() for _ in range(1000)].count(True) == 3
+    assert seldom.left_out() == 997
+    clock.now = 59.9
+    assert not seldom.due()
+    clock.now = 60.0
+    assert seldom.due()
+    assert (seldom.left_out(), seldom.left_out()) == (1, 0)

@@ -28,6 +28,8 @@ class FakeApiServer:
         """`ok`; `lost`: carried out, then the connection is cut; `dropped`: cut before it is carried out; or a status to refuse with."""
         self.leases: dict[str, str] = {}
         self.transitions = 0
+        self.renewed = ""
+        """When the Lease was last renewed; empty: it does not say."""
         """How often every Lease changed hands."""
         self.failing = 0
         """So many of the next requests are answered 503."""
@@ -158,9 +160,8 @@ class FakeApiServer:
     async def _read_lease(self, request: web.Request) -> web.Response:
         self.requests.append((request.method, request.path, {}))
         holder = self.leases.get(request.match_info["name"])
-        return (
-            _status(404, "no such lease") if holder is None else web.json_response({"spec": {"holderIdentity": holder, "leaseTransitions": self.transitions}})
-        )
+        spec = {"holderIdentity": holder, "leaseTransitions": self.transitions} | ({"renewTime": self.renewed} if self.renewed else {})
+        return _status(404, "no such lease") if holder is None else web.json_response({"spec": spec})
 
     def _emit(self, path: str, kind: str, item: Object) -> None:
         item = copy.deepcopy(item)

@@ -111,7 +111,7 @@ class Quay:
         self.predictions = Predictions(self.toy, self.view.device, settings, self.clock, self.metrics)
         self.recorder = Recorder(recording, self.view.device, self.metrics) if recording is not None else None
         self.judge = Judge(self.view, self.predictions, settings.reuse_s, self.clock, grounds=recording is not None)
-        self.binder = Binder(self.view, self.judge, self.calls, leadership or AlwaysLeading(), self.recorder)
+        self.binder = Binder(self.view, self.judge, self.calls, leadership or AlwaysLeading(), metrics=self.metrics, recorder=self.recorder)
         leading = leadership or AlwaysLeading()
         self.wake_ups = WakeUps(self.view, self.judge, self.calls, leading, settings=WakeUpSettings(), clock=self.clock, metrics=self.metrics)
         heard = self.wake_ups.filtered

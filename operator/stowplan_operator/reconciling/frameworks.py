@@ -27,8 +27,8 @@ class Patiently:
             yield _PAUSE_MAX_S
 
 
-def settings_of() -> kopf.OperatorSettings:
-    """As kopf takes them."""
+def settings_of(idle_s: float) -> kopf.OperatorSettings:
+    """As kopf takes them; `idle_s`: silence after which a watch is begun anew."""
     settings = kopf.OperatorSettings()
     # None of these is ever written, because no handler needs them; should one appear, it is ours and not kopf's.
     settings.persistence.finalizer = f"{keys.GROUP}/operator"
@@ -37,6 +37,7 @@ def settings_of() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.posting.reporting_component = COMPONENT
     settings.networking.error_backoffs = Patiently()
+    settings.watching.inactivity_timeout = idle_s
     # Else kopf would kill the process ten minutes after its watches broke off, though they were started anew long before; a kubelet ends what does not end.
     settings.process.ultimate_exiting_timeout = None
     return settings

@@ -35,6 +35,15 @@ class Metrics:
         self.watch_troubles = Counter(
             "stowplan_operator_watch_troubles", "Warnings and errors of the library that lists and watches, by level.", ["level"], registry=self.registry
         )
+        self.watches_broken = Counter(
+            "stowplan_operator_watches_broken",
+            "Watches that were over before the API server ended them: torn in a line, lost between two, or silent.",
+            ["resource", "how"],
+            registry=self.registry,
+        )
+        self.large_objects = Counter(
+            "stowplan_operator_large_objects", "Objects of api.large_object_bytes or more that watches showed.", ["resource"], registry=self.registry
+        )
         self.shifts_broken = Counter("stowplan_operator_shifts_broken", "Times that the watches could not go on and were started anew.", registry=self.registry)
         self.definition_served = Gauge(
             "stowplan_operator_definition_served",
@@ -44,4 +53,11 @@ class Metrics:
         self.moves = Counter("stowplan_operator_moves", "Moves between rungs, by kind.", ["move"], registry=self.registry)
         self.waiting = Gauge("stowplan_operator_queue_length", "Services that wait to be looked at.", registry=self.registry)
         self.services = Gauge("stowplan_operator_services", "Services seen.", registry=self.registry)
+        self.predictor_seconds = Histogram(
+            "stowplan_operator_predictor_rpc_seconds",
+            "Time that predictions take, by outcome.",
+            ["outcome"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=self.registry,
+        )
         self.predictor_failures = Counter("stowplan_operator_predictor_failures", "Calls that the predictor did not answer.", registry=self.registry)

@@ -12,13 +12,14 @@ import kopf
 from stowplan_fleet.predictors import Predictors
 from stowplan_fleet.services import ServiceName
 
-from stowplan_operator.reconciling import frameworks
+from stowplan_operator.reconciling import frameworks, streams
 from stowplan_operator.reconciling.apis import HttpApi
 from stowplan_operator.reconciling.definitions import Definitions
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.moments import Clock
 from stowplan_operator.reconciling.queues import WorkQueue
 from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
+from stowplan_operator.reconciling.streams import Listener
 from stowplan_operator.reconciling.sweeps import Sweeper
 from stowplan_operator.reconciling.views import DESCRIPTORS, Kind, KopfViews
 from stowplan_operator.reconciling.watches import Watches
@@ -77,7 +78,12 @@ class Shifts:
     async def _work(self, stop: asyncio.Event) -> None:
         settings, metrics = self._settings, self._metrics
         watches = Watches(settings.api, lambda name: queue.add(name))  # noqa: PLW0108 - the queue is made below
-        kopf.on.login(registry=watches.registry)(self._connect)
+        listener = Listener.made(settings.api, metrics)
+
+        @kopf.on.login(registry=watches.registry)
+        async def login(**_: object) -> kopf.AiohttpSession:
+            return streams.session(await self._connect(), listener)
+
         async with HttpApi(self._connect, settings.api.timeout_s, metrics.api_failures) as api:
             reconcilers: list[Reconciler] = []
             sweepers: list[Sweeper] = []
@@ -111,7 +117,12 @@ class Shifts:
                 # What `kopf.operator` does, and our signals taken back in between. It ends what began after it, so ours begins before.
                 before = asyncio.all_tasks()
                 found = await kopf.spawn_tasks(
-                    registry=watches.registry, settings=frameworks.settings_of(), clusterwide=True, standalone=True, stop_flag=stop, ready_flag=self._ready
+                    registry=watches.registry,
+                    settings=frameworks.settings_of(settings.api.idle_s),
+                    clusterwide=True,
+                    standalone=True,
+                    stop_flag=stop,
+                    ready_flag=self._ready,
                 )
                 self._listen()
                 await kopf.run_tasks(found, ignored=before)
