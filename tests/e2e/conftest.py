@@ -13,6 +13,7 @@ from support.audits import audit
 from support.components import SYSTEM_NAMESPACE, Extender, Operator, Predictor
 from support.controlplane import apply, own_namespace, remove_nodes
 from support.crews import Crew, await_view
+from support.operators_in_weather import Scene, scene_on
 from support.stages import EXAMPLES, Stage
 from support.weathers import Weather, weather_before
 from support.wiretaps import Wiretap, tapping
@@ -154,3 +155,10 @@ def stage(crew: Crew, devices: Mapping[str, CpuDevice], wiretap: Wiretap, extend
             crew.nodes.clear()
     assert broken == []
     await_view(cluster, extender)
+
+
+@pytest.fixture
+def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
+    """A stage with a node, a model, and an operator of the test's own in place of the common one."""
+    with scene_on(stage, tmp_path) as found:
+        yield found

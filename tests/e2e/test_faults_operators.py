@@ -3,94 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from controlplane_errors import CommandFailed
-from stowplan_fleet import keys
-from support import api_definitions, components
-from support.components import SYSTEM_NAMESPACE, Operator
-from support.controlplane import KUBECTL_PATIENCE, PATIENCE_S, apply, condition_of, events_of, node, remove_nodes, wait_until
-from support.stages import Stage, inference_service
-from support.troubles import QUICK, QUICK_CORE, absent, again, plain_pod, shiftable_clock
-from support.weathers import Weather, weather_before
+from support import api_definitions
+from support.components import SYSTEM_NAMESPACE
+from support.controlplane import KUBECTL_PATIENCE, PATIENCE_S, apply, events_of, node, remove_nodes, wait_until
+from support.operators_in_weather import SLOW, SLOW_CORE, Scene
+from support.troubles import QUICK_CORE, again, plain_pod
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.faults, pytest.mark.timeout(1800)]
-
-SLOW = {keys.DEVICE_LABEL: "made-up-slow"}
-SLOW_CORE = "made-up-slow/cpu:1"
-# Long enough to see a pod wait, short enough to see a climb, too long to see it come down; the price makes the slow device the second choice.
-HASTE = {
-    "STOWPLAN_OPERATOR_API_TIMEOUT_S": "2",
-    "STOWPLAN_OPERATOR_API_SWEEP_S": "2",
-    "STOWPLAN_OPERATOR_PATIENCE_CLIMB_AFTER_S": "6",
-    "STOWPLAN_OPERATOR_PATIENCE_DESCEND_AFTER_S": "600",
-    "STOWPLAN_OPERATOR_PATIENCE_RETRY_AFTER_S": "600",
-    "STOWPLAN_OPERATOR_RECONCILING_RESYNC_S": "1",
-    "STOWPLAN_OPERATOR_RECONCILING_BACKOFF_S": "0.2",
-    "STOWPLAN_OPERATOR_RECONCILING_BACKOFF_MAX_S": "2",
-    "STOWPLAN_OPERATOR_SIZING_PRICES": "made-up-quick=1,made-up-slow=2",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A stage whose operator stands in weather of its own."""
-
-    stage: Stage
-    operator: Operator
-    weather: Weather
-    clock: Path
-    """File with the seconds by which the operator's wall clock is ahead."""
-
-    def serve(self, name: str, **more: Any) -> None:
-        """Applies a service that a quick core suffices for."""
-        self.stage.apply(inference_service(name, "squeezenet", 60_000, slice_classes=more.pop("slice_classes", [QUICK_CORE]), graph="squeezenet", **more))
-
-    def await_ready(self, name: str, timeout_s: float = 40) -> None:
-        """Waits until it serves."""
-        self.stage.await_condition(name, "Ready", "True", timeout_s)
-
-    def state(self, name: str) -> Mapping[str, Any]:
-        """What there is of a service, without dates and names that differ from one to the next."""
-        status = self.stage.service(name)["status"]
-        deployment = self.stage.cluster.get("deployment", name, "-n", self.stage.namespace)
-        conditions = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
-        plain = {key: value for key, value in status.items() if key not in {"conditions", "selector", "rung"}}
-        spec = {key: deployment["spec"][key] for key in ("replicas", "strategy")}
-        return {"conditions": conditions, "status": plain, "spec": spec, "container": deployment["spec"]["template"]["spec"]["containers"][0]["resources"]}
-
-    def remove(self, name: str) -> None:
-        """Deletes a service and waits until its pods are gone: a node takes only so many tenants that anybody can predict."""
-        self.stage.cluster.kubectl("delete", "stow", name, "-n", self.stage.namespace, KUBECTL_PATIENCE, timeout_s=PATIENCE_S + 30)
-        # The garbage collector would do it, once it has heard of our API: it asks for new ones every half minute.
-        self.stage.cluster.kubectl("delete", "deployment", name, "-n", self.stage.namespace, "--ignore-not-found", KUBECTL_PATIENCE, timeout_s=PATIENCE_S + 30)
-        wait_until(lambda: not self.stage.pods(name), 30, lambda: f"pods of {name} gone; {self.stage.tell(name)}")
-
-    def await_named(self, log: str, metric: str, timeout_s: float = 30, **labels: str) -> None:
-        """Waits until a log line and a metric of the operator name what happened."""
-        wait_until(lambda: self.operator.logged(log), timeout_s, f"a log line that says {log!r}")
-        wait_until(lambda: self.operator.metric(metric, **labels) > 0, timeout_s, f"metric {metric}{labels} above 0")
-
-
-@pytest.fixture
-def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
-    """A node with room, the model, and an operator of the test's own in place of the common one."""
-    (tmp_path / "jump").write_text("0")
-    stage.add_nodes(node("only", "24", QUICK))
-    stage.upload("squeezenet")
-    with absent(stage.cluster, "operator"), weather_before(stage.cluster) as weather:
-        more = HASTE | {"PYTHONPATH": shiftable_clock(tmp_path)}
-        operator = components.operator(stage.cluster, stage.predictor_port, "stowplan-operator", weather.url, name="operator-in-weather", more=more)
-        stage.cluster.log(operator.name).unlink(missing_ok=True)
-        try:
-            operator.start()
-            yield Scene(stage, operator, weather, tmp_path / "jump")
-        finally:
-            operator.kill()
 
 
 def kill_after(scene: Scene, writes: int) -> list[str]:
@@ -119,7 +41,7 @@ def test_killed_after_each_of_its_writes_it_arrives_where_an_undisturbed_one_doe
         name = f"hit-{writes}"
         kill_after(scene, writes)
         scene.serve(name)
-        wait_until(lambda: not scene.stage.cluster.running(scene.operator.name) or _is_ready(scene, name), 40, lambda: scene.stage.tell(name))  # noqa: B023
+        wait_until(lambda: not scene.stage.cluster.running(scene.operator.name) or scene.is_ready(name), 40, lambda: scene.stage.tell(name))  # noqa: B023
         scene.weather.carried_out = None
         if not scene.stage.cluster.running(scene.operator.name):
             killed += 1
@@ -137,12 +59,9 @@ def test_killed_after_each_of_its_writes_it_arrives_where_an_undisturbed_one_doe
     assert scene.operator.metric("process_start_time_seconds") > started_s
 
 
-def _is_ready(scene: Scene, name: str) -> bool:
-    return (condition_of(scene.stage.service(name), "Ready") or {}).get("status") == "True"
-
-
 def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(scene: Scene) -> None:
     """The first device is full: whatever write of the climb it dies after, the service ends up on the second one, and the status says why not on the first."""
+    started_s, killed = scene.operator.metric("process_start_time_seconds"), 0
     scene.stage.add_nodes(node("slow", "8", SLOW))
     scene.stage.apply(plain_pod("takes-it-all", "24", nodeName="only"))
     for writes in (0, 1, 2, 3, 4):
@@ -151,12 +70,13 @@ def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(sce
         wait_until(lambda: "waitingSince" in scene.stage.service(name).get("status", {}).get("rung", {}), 20, lambda: scene.stage.tell(name))  # noqa: B023
         kill_after(scene, writes)
         wait_until(
-            lambda: not scene.stage.cluster.running(scene.operator.name) or _is_ready(scene, name),  # noqa: B023
+            lambda: not scene.stage.cluster.running(scene.operator.name) or scene.is_ready(name),  # noqa: B023
             30,
             lambda: scene.stage.tell(name),  # noqa: B023
         )
         scene.weather.carried_out = None
         if writes and not scene.stage.cluster.running(scene.operator.name):
+            killed += 1
             scene.operator.start()
         (pod,) = scene.stage.await_bound(name)
         assert pod["spec"]["nodeName"] == "slow"
@@ -164,6 +84,9 @@ def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(sce
         assert (ladder[QUICK_CORE]["skipped"], ladder[QUICK_CORE]["cost"], ladder[QUICK_CORE]["costBasis"]) == ("NoSpareSlice", 1, "price")
         assert "skipped" not in ladder[SLOW_CORE]
         scene.remove(name)
+    assert killed >= 3
+    assert scene.operator.log().count('"operator starts"') == killed + 1
+    assert scene.operator.metric("process_start_time_seconds") > started_s
 
 
 @pytest.mark.parametrize("status", [429, 500, 410, 403])
@@ -177,7 +100,7 @@ def test_an_api_server_that_refuses_everything_is_outlived(scene: Scene, status:
     time.sleep(3)
     scene.weather.clear()
     scene.await_ready("meanwhile", 60)
-    scene.await_named(str(status), "stowplan_operator_watch_troubles_total")
+    scene.await_named(f"status={status}", "stowplan_operator_watch_troubles_total")
     assert scene.stage.cluster.running(scene.operator.name)
 
 
@@ -211,7 +134,7 @@ def test_a_restarted_api_server_is_found_again(scene: Scene) -> None:
     scene.stage.cluster.await_ready("kube-apiserver", lambda: scene.stage.cluster.answers("/readyz"))
     wait_until(lambda: _applied(scene, "after"), 30, "a service taken")
     scene.await_ready("after", 60)
-    scene.await_named("kopf", "stowplan_operator_watch_troubles_total")
+    scene.await_named("a watch broke off; it is begun anew where it was", "stowplan_operator_watches_broken_total")
     assert scene.stage.cluster.running(scene.operator.name)
 
 

@@ -1,6 +1,7 @@
 """A predictor over gRPC whose mood a test sets: sound, numbers that are none, another bundle. It answers by the law of `lawful_predictors`."""
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,11 +18,19 @@ class MoodyPredictor(LawfulPredictor):
         self.mood = "sound"
         """`sound`; `nan`, `negative`: no durations; `other runtime`: refuses the runtime."""
         self.bundle = BUNDLE
+        self.delay_s = 0.0
+        """How long it takes over each answer, which is right all the same."""
         self.asked = 0
+
+    def AnalyzeGraph(self, request: pb.AnalyzeGraphRequest, context: grpc.ServicerContext) -> pb.AnalyzeGraphResponse:  # noqa: N802 -- named by the proto
+        """As usual, in its own time."""
+        time.sleep(self.delay_s)
+        return super().AnalyzeGraph(request, context)
 
     def Predict(self, request: pb.PredictRequest, context: grpc.ServicerContext) -> pb.PredictResponse:  # noqa: N802 -- named by the proto
         """Applies the law, and then the mood."""
         self.asked += 1
+        time.sleep(self.delay_s)
         found = super().Predict(request, context)
         found.bundle = self.bundle
         for answer in found.answers:

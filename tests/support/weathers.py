@@ -36,6 +36,8 @@ class Weather:
     """Carried out at once, and answered only after so long."""
     silent: set[str] = field(default_factory=set)
     """Watches that say nothing more, though they stay open."""
+    mute: set[str] = field(default_factory=set)
+    """Watches that never say their next line, nor anything after it, though they stay open; once. One that is begun later is sound."""
     tear: set[str] = field(default_factory=set)
     """Watches that are cut in the middle of their next line; once."""
     swallow: set[tuple[str, str]] = field(default_factory=set)
@@ -43,19 +45,19 @@ class Weather:
     carried_out: Callable[[str], None] | None = None
     """Called with `METHOD path` after the API server carried out a write, and before its answer is passed back."""
     seen: list[str] = field(default_factory=list)
-    """`METHOD path`, `silenced path`, `torn path`, `swallowed path`: what happened, in order."""
+    """`METHOD path`, `silenced path`, `muted path`, `torn path`, `swallowed path`: what happened, in order."""
     longest_line: int = 0
     """Bytes of the longest event passed on."""
 
     def clear(self) -> None:
         """Good weather again; what was seen stays."""
-        for hold in (self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.tear, self.swallow):
+        for hold in (self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.mute, self.tear, self.swallow):
             hold.clear()
         self.carried_out = None
 
     def is_bad(self) -> bool:
         """True where something is set."""
-        return any((self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.tear, self.swallow, self.carried_out))
+        return any((self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.mute, self.tear, self.swallow, self.carried_out))
 
     def count(self, text: str) -> int:
         """How many entries hold the text."""
@@ -130,6 +132,10 @@ class _Proxy:
             weather.seen.append(f"silenced {path}")
             while any(part in path for part in list(weather.silent)):  # noqa: ASYNC110 -- set from another thread
                 await asyncio.sleep(0.02)
+        for part in [part for part in list(weather.mute) if part in path]:
+            weather.mute.discard(part)
+            weather.seen.append(f"muted {path}")
+            await asyncio.Event().wait()  # until whoever listens gives up
         for part in [part for part in list(weather.tear) if part in path]:
             weather.tear.discard(part)
             weather.seen.append(f"torn {path}")
