@@ -57,6 +57,10 @@ class ConditionReason(StrEnum):
     """Nothing can be predicted, or only on a basis weaker than spec.placement.minimumBasis, and onUnknown is Reject; the message says why."""
     NOT_ANALYZED = "NotAnalyzed"
     """Nothing can be said before the model is analysed."""
+    DEPLOYMENT_NOT_MADE = "DeploymentNotMade"
+    """The API server fails to take the service's Deployment; the message repeats its words, and it is tried again."""
+    PODS_REFUSED = "PodsRefused"
+    """The API server does not take the service's pods: a quota, a policy, a missing service account; the message repeats its words."""
     NAME_TAKEN = "NameTaken"
     """A Deployment of the service's name belongs to somebody else; it is left alone."""
     FOREIGN_EDITS = "ForeignEdits"
@@ -103,6 +107,11 @@ def device_not_named() -> str:
 def too_slow_alone(slice_class: SliceClass, percentile: int, upper_ms: float, slo_ms: float) -> str:
     """No eviction could help."""
     return f"{slice_class} is too slow even alone: p{percentile} up to {_ms(upper_ms)} ms, objective {_ms(slo_ms)} ms"
+
+
+def soon_enough(percentile: int, upper_ms: float, slo_ms: float) -> str:
+    """Alone it holds the objective."""
+    return f"p{percentile} up to {_ms(upper_ms)} ms, objective {_ms(slo_ms)} ms"
 
 
 def too_slow_beside_tenants(slice_class: SliceClass, percentile: int, slo_ms: float) -> str:

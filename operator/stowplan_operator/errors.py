@@ -26,10 +26,12 @@ class ModelRejected(OperatorError):
 class ApiFailed(OperatorError):
     """The API server refused, failed or did not answer."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, said: str = "") -> None:
         super().__init__(message)
         self.status = status
         """HTTP status; 0 where there was no answer."""
+        self.said = said or message
+        """The server's own words, without the request that they answer."""
 
 
 class NameTaken(OperatorError):

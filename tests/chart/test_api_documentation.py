@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from controlplane_clusters import Cluster
 from controlplane_errors import CommandFailed
 from support import api_definitions
@@ -60,14 +61,16 @@ def values_of(path: str, field: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def test_every_field_says_what_it_is(schema: Schema) -> None:
-    """Each has a description that is a sentence."""
-    found = list(fields(schema))
-    assert len(found) > 70
-    assert [path for path, field, _ in found if not str(field.get("description", "")).endswith(".")] == []
+    """Each has a description that is a sentence, and so has each element of a list or a map; of columns too."""
+    found = [(where, value) for path, field, _ in fields(schema) for where, value in values_of(path, field)]
+    assert len(found) > 85
+    assert [where for where, value in found if not str(value.get("description", "")).endswith(".")] == []
+    columns = yaml.safe_load(api_definitions.CRD.read_text())["spec"]["versions"][0]["additionalPrinterColumns"]
+    assert [column["name"] for column in columns if not str(column.get("description", "")).endswith(".")] == []
 
 
 def test_every_field_has_bounds(schema: Schema) -> None:
-    """Texts have a length, a set or a format; lists and maps a size; numbers a least value, and those that a user writes a largest."""
+    """Texts have a length, a set or a format; lists and maps a size; integers a least and a largest value; milliseconds and costs, which we write, a least."""
     unbounded = []
     for path, field, _ in fields(schema):
         for where, value in values_of(path, field):
@@ -77,7 +80,7 @@ def test_every_field_has_bounds(schema: Schema) -> None:
                 case "array":
                     bounded = "maxItems" in value
                 case "integer" | "number":
-                    bounded = "minimum" in value and ("maximum" in value or where.startswith("status"))
+                    bounded = "minimum" in value and ("maximum" in value or value["type"] == "number")
                 case "object":
                     bounded = "additionalProperties" not in value or "maxProperties" in value
                 case _:

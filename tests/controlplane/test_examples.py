@@ -22,6 +22,11 @@ def documents(name: str) -> list[dict[str, Any]]:
     return found[0]["items"] if found[0]["kind"] == "List" else found
 
 
+def names() -> list[str]:
+    """Every file of objects, those in folders too."""
+    return sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.y*ml"))
+
+
 def without_identity(item: dict[str, Any]) -> dict[str, Any]:
     """An object of a snapshot as its author would have written it, without what the API server gave it, in a namespace of this test's own."""
     own = {key: value for key, value in item["metadata"].items() if key in {"name", "namespace", "labels", "annotations"}}
@@ -32,8 +37,9 @@ def test_every_example_service_names_a_model_that_is_there() -> None:
     """The digest pinned in a service is that of a file in examples/models, and its URI names a ConfigMap with the same file."""
     digests = {f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}": path.stem for path in (EXAMPLES / "models").glob("*.onnx")}
     config_maps = {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in documents("models.yaml")}
-    services = [item for name in ("services.yaml", "serving.yaml", "cluster.yaml") for item in documents(name) if item["kind"] == keys.KIND]
+    services = [item for name in names() for item in documents(name) if item["kind"] == keys.KIND]
 
+    assert len(services) >= 8
     for service in services:
         model = service["spec"]["model"]
         assert model["uri"] == f"configmap://{digests[model['digest']]}-graph/model.onnx"
@@ -61,15 +67,14 @@ def test_example_devices_are_marked_as_made_up() -> None:
 def test_a_real_api_server_takes_every_example(apiserver: Cluster) -> None:
     """`kubectl apply` takes each object of each file, schema and rules of the CRD included; services and models for good, the rest of a snapshot dry."""
     api_definitions.serve(apiserver)
-    names = sorted(path.name for path in EXAMPLES.glob("*.yaml"))
-    namespaces = {f"examples-{item['metadata']['namespace']}" for name in names for item in documents(name) if item["metadata"].get("namespace")}
-    assert {"models.yaml", "services.yaml"} <= set(names)
+    namespaces = {f"examples-{item['metadata']['namespace']}" for name in names() for item in documents(name) if item["metadata"].get("namespace")}
+    assert {"cluster.yaml", "models.yaml", "services.yaml", "serving.yaml", "gpus/cluster.yaml", "gpus/services.yaml"} <= set(names())
     for namespace in namespaces:
         apiserver.kubectl("create", "namespace", namespace)
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
         apply(apiserver, account, namespace=namespace)  # nothing makes one here, and a pod must have one
     try:
-        for name in names:
+        for name in names():
             objects = [without_identity(item) for item in documents(name)]
             for_good = [item for item in objects if item["kind"] in {keys.KIND, "ConfigMap"}]
             dry = [item for item in objects if item not in for_good]

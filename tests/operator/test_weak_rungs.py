@@ -7,6 +7,7 @@ from stowplan_fleet.reasons import ConditionReason
 from stowplan_fleet.services import GraphDigest, Load, OnUnknown, PlacementPolicy, Service, ServiceName, Slo
 from stowplan_fleet.slices import DeviceName
 from stowplan_operator.conditions import verdicts
+from stowplan_operator.conditions.offers import Offer
 from stowplan_operator.reconciling import statuses
 from stowplan_operator.sizing import climbs, ladders
 from stowplan_operator.sizing.candidates import candidates
@@ -80,8 +81,8 @@ def test_nothing_strong_enough_anywhere_is_prediction_unknown() -> None:
     strict = service(OnUnknown.REJECT, Basis.MEASURED)
     nothing = ladder(strict, answer(Basis.EXTRAPOLATED, 10), unknown(UnknownReason.KERNEL_NOT_SUPPORTED, "Conv3D"))
     some = ladder(strict, answer(Basis.EXTRAPOLATED, 10), answer(Basis.MEASURED, 60))
-    verdict = verdicts.placeable(nothing, None, 1, ())
+    verdict = verdicts.placeable(nothing, None, Offer("onnxruntime-cpu", 1))
     assert verdict.reason is ConditionReason.PREDICTION_UNKNOWN
     assert "spec.placement.minimumBasis" in verdict.message
     assert climbs.skips(nothing, None, frozenset()) == {ONE: Skip.BASIS_TOO_WEAK, TWO: Skip.PREDICTION_UNKNOWN}
-    assert verdicts.placeable(some, None, 1, ()).reason is ConditionReason.NO_RUNG_MEETS_SLO
+    assert verdicts.placeable(some, None, Offer("onnxruntime-cpu", 1)).reason is ConditionReason.NO_RUNG_MEETS_SLO

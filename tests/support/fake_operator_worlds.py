@@ -21,6 +21,7 @@ from stowplan_fleet.predictors import GraphSummary
 from stowplan_fleet.questions import Question
 from stowplan_fleet.services import GraphDigest, ServiceName
 from stowplan_fleet.slices import DeviceName
+from stowplan_operator.errors import ApiFailed
 from stowplan_operator.reconciling.views import Kind
 from stowplan_operator.workloads import deployments
 from stowplan_operator.workloads.deployments import DeploymentState
@@ -46,6 +47,12 @@ class FakeWorld:
         self.events: list[Object] = []
         self.writes: list[str] = []
         self.crash_after: int | None = None
+        self.refusing: ApiFailed | None = None
+        """What is answered to every Deployment."""
+        self.refusing_events: ApiFailed | None = None
+        """What is answered to every event."""
+        self.additions: Object = {}
+        """What somebody else added to a Deployment's spec."""
         self.lagging: dict[ServiceName, Object] | None = None
         """Services as a slow watch shows them; None: the watch is up to date."""
 
@@ -101,15 +108,32 @@ class FakeWorld:
 
     async def apply_deployment(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Replaces the spec; a changed one gets another generation."""
+        if self.refusing is not None:
+            raise self.refusing
         name = ServiceName(f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}")
         before = self.stored.get(name)
         after = copy.deepcopy(dict(manifest))
+        if before is not None and self.additions:
+            # As the API server does: what others added is kept, and theirs.
+            _added(after["spec"], self.additions)
+            after["metadata"]["managedFields"] = [{"manager": "somebody", "fieldsV1": {"f:spec": {}}}]
         generation = before["metadata"]["generation"] if before else 0
         after["metadata"]["uid"] = before["metadata"]["uid"] if before else f"deployment-of-{name}"
         after["metadata"]["generation"] = generation + (0 if before and before["spec"] == after["spec"] else 1)
         self.stored[name] = after
         self._wrote("deployment")
         return copy.deepcopy(after)
+
+    async def replace_deployment_spec(self, manifest: Mapping[str, Any], uid: str) -> Mapping[str, Any]:
+        """Takes everything else away."""
+        name = ServiceName(f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}")
+        assert self.stored[name]["metadata"]["uid"] == uid
+        self.additions.clear()
+        self.stored[name]["spec"] = copy.deepcopy(dict(manifest["spec"]))
+        self.stored[name]["metadata"]["generation"] += 1
+        self.stored[name]["metadata"].pop("managedFields", None)
+        self._wrote("replacement")
+        return copy.deepcopy(self.stored[name])
 
     async def patch_status(self, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
         """RFC 7396."""
@@ -120,6 +144,8 @@ class FakeWorld:
     async def create_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Kept in order."""
         assert event["metadata"]["namespace"] == namespace
+        if self.refusing_events is not None:
+            raise self.refusing_events
         self.events.append(dict(event))
         self._wrote("event")
 
@@ -236,6 +262,10 @@ class FilePredictor:
         busy = subject.requests_per_second * took_ms / 1000
         interval = LatencyInterval(took_ms, took_ms, 1.25 * took_ms, 0.9)
         return Answer(Basis.MEASURED, isolated=interval, colocated=interval, response=interval if busy < 1 else None, utilization=busy)
+
+
+def _added(spec: Object, additions: Mapping[str, Any]) -> None:
+    spec["template"]["spec"] |= copy.deepcopy(dict(additions))
 
 
 def _merged(before: Mapping[str, Any], patch: Mapping[str, Any]) -> Object:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from stowplan_operator.conditions.verdicts import MESSAGE_MAX, Verdict
+from stowplan_fleet.reasons import ConditionType
+
+from stowplan_operator.conditions.verdicts import MESSAGE_MAX, Holds, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +15,10 @@ class Merged:
     """The conditions to write."""
 
     conditions: list[dict[str, Any]]
+    """In the order in which a person reads them: Ready first, those of other writers last."""
     transitions: tuple[Verdict, ...]
-    """Those whose status or reason is another than before."""
+    """Those whose status or reason is another than before. One that begins as unknown is none, because a condition that is not there means the same; of
+    Ready alone it is told."""
 
 
 def merge(before: Sequence[Mapping[str, Any]], verdicts: Iterable[Verdict], generation: int, now: datetime) -> Merged:
@@ -32,7 +36,7 @@ def merge(before: Sequence[Mapping[str, Any]], verdicts: Iterable[Verdict], gene
     for verdict in verdicts:
         old = known.get(verdict.type)
         same_status = old is not None and old.get("status") == verdict.holds
-        if old is None or not same_status or old.get("reason") != verdict.reason:
+        if _begins(verdict) if old is None else not same_status or old.get("reason") != verdict.reason:
             transitions.append(verdict)
         result[verdict.type] = {
             "type": str(verdict.type),
@@ -42,7 +46,13 @@ def merge(before: Sequence[Mapping[str, Any]], verdicts: Iterable[Verdict], gene
             "lastTransitionTime": str(old["lastTransitionTime"]) if old is not None and same_status else stamp(now),
             "observedGeneration": generation,
         }
-    return Merged(list(result.values()), tuple(transitions))
+    order = {str(kind): number for number, kind in enumerate(ConditionType)}
+    conditions = sorted(result.values(), key=lambda condition: order.get(str(condition["type"]), len(order)))
+    return Merged(conditions, tuple(transitions))
+
+
+def _begins(verdict: Verdict) -> bool:
+    return verdict.holds is not Holds.UNKNOWN or verdict.type is ConditionType.READY
 
 
 def stamp(moment: datetime) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.slices import DeviceName
 
+from stowplan_operator.conditions import offers
+from stowplan_operator.conditions.offers import Offer
 from stowplan_operator.sizing.rungs import Rung
 
 # The custom resource definition's bound.
@@ -43,22 +45,19 @@ def not_observed() -> tuple[Verdict, Verdict]:
     )
 
 
-def placeable(ladder: Sequence[Rung], chosen: Rung | None, nodes: int, problems: Sequence[str]) -> Verdict:
+def placeable(ladder: Sequence[Rung], chosen: Rung | None, offer: Offer) -> Verdict:
     """Whether some slice class of the cluster is predicted to do.
 
     Args:
         ladder: in order of preference.
         chosen: the rung to stand on; None where none is allowed.
-        nodes: how many nodes may take the service's pods.
-        problems: what could not be read of nodes and descriptors.
+        offer: what there is.
     """
     if chosen is not None:
         message = f"{chosen.replicas} x {chosen.candidate.slice_class}: {chosen.reason}"
         return Verdict(ConditionType.PLACEABLE, Holds.TRUE, ConditionReason.RUNG_CHOSEN, message)
     if not ladder:
-        why = "; ".join(problems[:_DEVICES_SHOWN])
-        message = f"no slice for this service on the {nodes} nodes that may take its pods" + (f": {why}" if why else "; label nodes with stowplan.dev/device")
-        return Verdict(ConditionType.PLACEABLE, Holds.FALSE, ConditionReason.NO_SLICE_OFFERED, message)
+        return Verdict(ConditionType.PLACEABLE, Holds.FALSE, ConditionReason.NO_SLICE_OFFERED, offers.why_no_rung(offer))
     reason = ConditionReason.NO_RUNG_MEETS_SLO if any(rung.judged for rung in ladder) else ConditionReason.PREDICTION_UNKNOWN
     return Verdict(ConditionType.PLACEABLE, Holds.FALSE, reason, _why_none(ladder))
 
@@ -71,13 +70,16 @@ def _why_none(ladder: Sequence[Rung]) -> str:
         known = nearest.get(device)
         if known is None or _miss(rung) < _miss(known):
             nearest[device] = rung
-    lines = [f"{device}: {rung.reason} ({rung.replicas} replicas)" for device, rung in sorted(nearest.items())]
+    lines = [f"{device}: {rung.reason} ({rung.replicas} replica{'s' * (rung.replicas != 1)})" for device, rung in sorted(nearest.items())]
     more = len(lines) - _DEVICES_SHOWN
     return "; ".join(lines[:_DEVICES_SHOWN]) + (f"; and {more} more devices" if more > 0 else "")
 
 
 def _miss(rung: Rung) -> tuple[int, float]:
-    """Least is nearest: a number above the objective, then one that the service does not go by, then none; of those without a number the dearest."""
+    """Least is nearest: a number above the objective, then a load that is too high, a number that the service does not go by, then nothing that is known.
+
+    Of those without a number the dearest.
+    """
     if rung.predicted_ms is not None:
         return (0, rung.predicted_ms)
-    return (1 if rung.too_weak else 2, -float(rung.cost))
+    return (1 if rung.judged else 2 if rung.too_weak else 3, -float(rung.cost))

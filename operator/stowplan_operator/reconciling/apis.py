@@ -48,6 +48,9 @@ class Api(Protocol):
     async def apply_deployment(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
         """Server-side apply; answers what is stored then."""
 
+    async def replace_deployment_spec(self, manifest: Mapping[str, Any], uid: str) -> Mapping[str, Any]:
+        """Makes the spec of that very Deployment the manifest's and nothing else; answers what is stored then."""
+
     async def patch_status(self, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
         """A merge patch of an InferenceService's status; one that is gone is fine."""
 
@@ -94,10 +97,17 @@ class HttpApi:
         return None if body is None else _object(body)
 
     async def apply_deployment(self, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Server-side apply; answers what is stored then."""
+        """Server-side apply; answers what is stored then. Fields that others added stay."""
         path = _DEPLOYMENTS.format(quote(manifest["metadata"]["namespace"]), quote(manifest["metadata"]["name"]))
         body = await self._ask("PATCH", f"{path}?fieldManager={FIELD_MANAGER}&force=true", manifest, "application/apply-patch+yaml")
         return _object(body or b"{}")
+
+    async def replace_deployment_spec(self, manifest: Mapping[str, Any], uid: str) -> Mapping[str, Any]:
+        """Makes the spec of that very Deployment the manifest's and nothing else; answers what is stored then."""
+        path = _DEPLOYMENTS.format(quote(manifest["metadata"]["namespace"]), quote(manifest["metadata"]["name"]))
+        # Another UID is answered with 409: the Deployment was made anew since.
+        patch = [{"op": "replace", "path": "/metadata/uid", "value": uid}, {"op": "replace", "path": "/spec", "value": manifest["spec"]}]
+        return _object(await self._ask("PATCH", f"{path}?fieldManager={FIELD_MANAGER}", patch, "application/json-patch+json") or b"{}")
 
     async def patch_status(self, namespace: str, name: str, patch: Mapping[str, Any]) -> None:
         """A merge patch of an InferenceService's status; one that is gone is fine."""
@@ -142,7 +152,8 @@ class HttpApi:
             self._expires_at = 0.0  # the next call logs in again
         if response.status >= 400:
             self._failures.labels(str(response.status)).inc()
-            raise ApiFailed(f"{method} {path}: {response.status}: {_message(content)}", response.status)
+            said = _message(content)
+            raise ApiFailed(f"{method} {path}: {response.status}: {said}", response.status, said)
         return content
 
     async def _connected(self) -> aiohttp.ClientSession:

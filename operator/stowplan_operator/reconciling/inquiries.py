@@ -10,9 +10,10 @@ from stowplan_fleet.errors import PredictorUnavailable
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.nodes import NodeInventory
 from stowplan_fleet.predictors import GraphSummary, Predictors
-from stowplan_fleet.services import Service
+from stowplan_fleet.services import PlacementPolicy, Service
 from stowplan_fleet.slices import DeviceName
 
+from stowplan_operator.conditions.offers import Offer
 from stowplan_operator.reconciling.analyses import Analyses
 from stowplan_operator.reconciling.surveys import Surveys
 from stowplan_operator.reconciling.views import Views
@@ -28,10 +29,8 @@ class Inquiry:
 
     summary: GraphSummary
     ladder: tuple[Rung, ...]
-    nodes: int
-    """That may take its pods."""
-    problems: tuple[str, ...]
-    """What could not be read of them."""
+    offer: Offer
+    """What the ladder was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,10 @@ async def inquire(manifest: InferenceServiceManifest, service: Service, summary:
         answers = await predictor.predict(questions, devices, service.runtime)
         if _forgotten(answers):
             raise PredictorUnavailable(f"the predictor has forgotten the graph of {service.name} right after it was pushed; is its cache large enough?")
-    return Inquiry(summary, ladders.ladder(service, found, answers), len(survey.inventories), (*survey.problems, *problems))
+    # What else there is matters to a ladder without rungs only.
+    there = () if found else tuple(item.slice_class for item in candidates(survey.inventories, PlacementPolicy(), service.runtime))
+    offer = Offer(service.runtime, len(survey.inventories), service.placement.slice_classes, there, (*survey.problems, *problems))
+    return Inquiry(summary, ladders.ladder(service, found, answers), offer)
 
 
 def _forgotten(answers: Sequence[Answer]) -> bool:

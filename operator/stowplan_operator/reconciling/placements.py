@@ -26,6 +26,8 @@ class Placement:
     """How long each pod of the present rung has found no place, by UID."""
     why: str
     """What the scheduler says of the one that waits longest."""
+    unready: str = ""
+    """What the first pod by name that has a node and does not serve says of itself; empty where none says anything."""
 
     @property
     def unschedulable_s(self) -> float | None:
@@ -46,14 +48,16 @@ def placement_of(found: Sequence[PodManifest], slice_class: SliceClass | None, w
     waiting: dict[str, float] = {}
     said: dict[str, str] = {}
     unjudged: list[str] = []
+    unready: list[str] = []
     for pod in found:
         if pod.metadata.deletion_timestamp or pods.is_finished(pod):
             continue
         conditions = {condition.type: condition for condition in pod.status.conditions}
         if pod.spec.node_name:
-            ready[pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION, "")] += (
-                condition := conditions.get("Ready")
-            ) is not None and condition.status == "True"
+            condition = conditions.get("Ready")
+            ready[pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION, "")] += condition is not None and condition.status == "True"
+            if condition is not None and condition.status != "True" and condition.message:
+                unready.append(f"pod {pod.metadata.name}: {condition.message}")
         if slice_class is None or pod.metadata.annotations.get(keys.SLICE_CLASS_ANNOTATION) != str(slice_class):
             continue
         if pod.spec.node_name:
@@ -65,10 +69,10 @@ def placement_of(found: Sequence[PodManifest], slice_class: SliceClass | None, w
                 # SchedulerError, for one: says nothing of the nodes, so the rung is not to blame, but the reader has to know.
                 unjudged.append(condition.message)
     longest = max(waiting, key=lambda uid: (waiting[uid], said[uid]), default=None)
-    return Placement(bound, +ready, waiting, max(unjudged, default="") if longest is None else said[longest])
+    return Placement(bound, +ready, waiting, max(unjudged, default="") if longest is None else said[longest], min(unready, default=""))
 
 
-def scheduled(placement: Placement, replicas: int, rollout: Rollout | None, *, stuck: bool) -> Verdict:
+def scheduled(placement: Placement, replicas: int, rollout: Rollout | None, *, stuck: bool, refusal: str = "") -> Verdict:
     """Whether all replicas have a node.
 
     Args:
@@ -76,10 +80,14 @@ def scheduled(placement: Placement, replicas: int, rollout: Rollout | None, *, s
         replicas: of the present rung.
         rollout: a change that is under way; None where there is none.
         stuck: nowhere else to go.
+        refusal: why its pods cannot even be made; empty where they can.
     """
     if rollout is not None and placement.unschedulable_s is not None:
         message = f"a change waits for a slice: {rollout.new} of {replicas} replicas have the new template, {rollout.former} of the former one serve on"
         return Verdict(ConditionType.SCHEDULED, Holds.FALSE, ConditionReason.NO_SPARE_SLICE, f"{message}; the scheduler says: {placement.why}")
+    if refusal and (rollout is not None or placement.bound < replicas):
+        message = f"{placement.bound} of {replicas} replicas have a node; further pods cannot be made: {refusal}"
+        return Verdict(ConditionType.SCHEDULED, Holds.FALSE, ConditionReason.PODS_REFUSED, message)
     if placement.bound >= replicas:
         return Verdict(ConditionType.SCHEDULED, Holds.TRUE, ConditionReason.ALL_REPLICAS_BOUND, f"all {replicas} replicas have a node")
     count = f"{placement.bound} of {replicas} replicas have a node"
@@ -107,4 +115,5 @@ def served(placement: Placement, replicas: int, rollout: Rollout | None, needs: 
     if ready >= needed:
         count = f"all {replicas} replicas serve" if ready >= replicas else f"{ready} replicas serve, as many as their slice class takes for the load"
         return Verdict(ConditionType.READY, Holds.TRUE, ConditionReason.ALL_REPLICAS_READY, f"{count}{under_way}")
-    return Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.REPLICAS_NOT_READY, f"{ready} of {needed} replicas serve{under_way}")
+    message = f"{ready} of {needed} replicas serve{under_way}" + (f"; {placement.unready}" if placement.unready else "")
+    return Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.REPLICAS_NOT_READY, message)

@@ -23,7 +23,7 @@ from stowplan_fleet.slices import SliceClass
 from stowplan_operator.conditions import verdicts
 from stowplan_operator.conditions.verdicts import Holds, Verdict
 from stowplan_operator.errors import ApiFailed, ForeignEdits, ModelRejected, NameTaken
-from stowplan_operator.reconciling import placements, statuses
+from stowplan_operator.reconciling import placements, refusals, statuses
 from stowplan_operator.reconciling.analyses import Analyses
 from stowplan_operator.reconciling.apis import Api
 from stowplan_operator.reconciling.inquiries import Inquiry, Sources, inquire
@@ -175,7 +175,7 @@ class Reconciler:
         self._tenures.note(uid, tenure, choice, look.now)
         blocked = self._tenures.blocked(uid, look.now)
         look.after["ladder"] = statuses.ladder(inquiry.ladder, climbs.skips(inquiry.ladder, choice.rung, blocked))
-        look.say(verdicts.placeable(inquiry.ladder, choice.rung, inquiry.nodes, inquiry.problems))
+        look.say(verdicts.placeable(inquiry.ladder, choice.rung, inquiry.offer))
         if choice.move not in {Move.KEPT, Move.NONE, Move.STUCK}:
             self._metrics.moves.labels(str(choice.move)).inc()
         rung = choice.rung
@@ -199,10 +199,10 @@ class Reconciler:
         except ForeignEdits as error:
             look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.FOREIGN_EDITS, str(error)))
         except ApiFailed as error:
-            if not 400 <= error.status < 500 or error.status in {401, 404, 409, 429}:
+            reason = refusals.reason_of(error, made=self._views.deployment(self._name(look)) is not None)
+            if reason is None:
                 raise
-            # What the API server refuses for good is the template's fault or a quota's: the author has to know.
-            look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.SPEC_REFUSED, f"the Deployment was refused: {error}"))
+            look.say(Verdict(ConditionType.READY, Holds.FALSE, reason, f"the API server does not take the Deployment made from spec.template: {error.said}"))
             look.retry = True
         return rung.replicas, choice
 
@@ -216,11 +216,16 @@ class Reconciler:
             if ConditionType.READY not in look.verdicts:
                 look.say(Verdict(ConditionType.READY, Holds.FALSE if blocker else Holds.UNKNOWN, because.reason, because.message))
             return None
+        if (refused := look.verdicts.get(ConditionType.READY)) is not None and not self._views.pods(self._name(look)):
+            look.say(Verdict(ConditionType.SCHEDULED, Holds.UNKNOWN, refused.reason, "the Deployment was not made, so there are no pods"))
+            return None
         placement = self._placement(look, present)
         if look.after.get("rung"):
             self._remember(look)
-        rollout = rollouts.rollout_of(self._views.deployment(self._name(look)))
-        look.say(placements.scheduled(placement, max(1, replicas), rollout, stuck=stuck))
+        deployment = self._views.deployment(self._name(look))
+        rollout = rollouts.rollout_of(deployment)
+        refusal = deployment.refusal if deployment is not None else ""
+        look.say(placements.scheduled(placement, max(1, replicas), rollout, stuck=stuck, refusal=refusal))
         if ConditionType.READY not in look.verdicts:
             served = placements.served(placement, max(1, replicas), rollout, statuses.needs(look.after.get("ladder"), present, max(1, replicas)))
             look.say(served if blocker is None else Verdict(ConditionType.READY, Holds.FALSE, blocker.reason, blocker.message))

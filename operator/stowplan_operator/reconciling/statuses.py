@@ -28,7 +28,11 @@ def model(summary: GraphSummary) -> dict[str, Any]:
 
 
 def ladder(rungs: Sequence[Rung], skips: Mapping[SliceClass, Skip]) -> list[dict[str, Any]]:
-    """`status.ladder`: the first rungs in order of preference, with why each was skipped but the chosen one."""
+    """`status.ladder`: the first rungs in order of preference, the chosen one among them in any case, with why each other one was skipped."""
+    shown = list(rungs[:LADDER_MAX])
+    chosen = next((rung for rung in rungs[LADDER_MAX:] if rung.candidate.slice_class not in skips), None)
+    if chosen is not None:
+        shown[-1] = chosen
     return [
         {
             "sliceClass": str(rung.candidate.slice_class),
@@ -41,7 +45,7 @@ def ladder(rungs: Sequence[Rung], skips: Mapping[SliceClass, Skip]) -> list[dict
             "costBasis": "price" if rung.candidate.cost.priced else "share",
             **({"skipped": str(skips[name])} if (name := rung.candidate.slice_class) in skips else {}),
         }
-        for rung in rungs[:LADDER_MAX]
+        for rung in shown
     ]
 
 

@@ -9,7 +9,7 @@ from stowplan_fleet.services import ServiceName
 
 from stowplan_operator.conditions import merges
 from stowplan_operator.conditions.verdicts import Verdict
-from stowplan_operator.errors import ForeignEdits, NameTaken
+from stowplan_operator.errors import ApiFailed, ForeignEdits, NameTaken
 from stowplan_operator.reconciling import events, statuses
 from stowplan_operator.reconciling.apis import Api
 from stowplan_operator.reconciling.metrics import Metrics
@@ -25,6 +25,11 @@ _FACTS: Final = ("model", "ladder", "sliceClass", "predictedMilliseconds", "repl
 # Once is a slip of the hand, and a tool that synchronises comes every few minutes: three times within ten minutes is somebody who will not stop.
 _EDITS_MAX: Final = 3
 _EDITS_WINDOW_S: Final = 600.0
+# Events of one service that wait for the API server: as many as a few looks tell.
+_UNTOLD_MAX: Final = 16
+_UNAUTHORIZED: Final = 401
+_CONFLICT: Final = 409
+_TOO_MANY_REQUESTS: Final = 429
 
 
 class Writer:
@@ -38,6 +43,8 @@ class Writer:
         self._written: dict[str, tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = {}
         # By the service's UID: when its Deployment was put right after somebody else had changed it.
         self._edits: dict[str, list[float]] = {}
+        # By the service's UID: events that could not be written yet.
+        self._untold: dict[str, list[dict[str, Any]]] = {}
 
     async def check_name(self, body: Mapping[str, Any]) -> None:
         """Makes sure that a Deployment of the service's name is its own.
@@ -77,6 +84,9 @@ class Writer:
         elif applied == print_ and state is not None and state.uid == uid:
             return
         stored = deployments.state_of(await self._api.apply_deployment(manifest))
+        if stored.shared:
+            # Applying takes back what others changed of ours, and leaves what they added: a container, a variable, an annotation.
+            stored = deployments.state_of(await self._api.replace_deployment_spec(manifest, stored.uid))
         self._metrics.writes.labels("deployment").inc()
         self._applied[metadata["uid"]] = (print_, stored.uid, stored.generation)
 
@@ -114,7 +124,27 @@ class Writer:
         for verdict in merged.transitions:
             told = {"condition": str(verdict.type), "status": str(verdict.holds), "reason": str(verdict.reason)}
             logger.info("a condition changed", extra={**about, **told})
-            await self._api.create_event(body["metadata"]["namespace"], events.event_for(body, verdict, now.date))
+        untold = self._untold.pop(metadata["uid"], []) + [events.event_for(body, verdict, now.date) for verdict in merged.transitions]
+        await self._tell(metadata, untold[-_UNTOLD_MAX:])
+
+    async def _tell(self, metadata: Mapping[str, Any], untold: list[dict[str, Any]]) -> None:
+        """Writes events; those that could not be written are written at the next look.
+
+        Raises:
+            ApiFailed: the API server did not take one for now.
+        """
+        for number, event in enumerate(untold):
+            try:
+                await self._api.create_event(metadata["namespace"], event)
+            except ApiFailed as error:
+                if error.status == _CONFLICT:
+                    continue  # taken before, and the answer was lost
+                if 400 <= error.status < 500 and error.status not in {_UNAUTHORIZED, _TOO_MANY_REQUESTS}:
+                    about = logs.about("InferenceService", metadata["namespace"], metadata["name"], metadata["uid"])
+                    logger.warning("the API server takes no events of a service", extra={**about, "error": str(error)})
+                    return
+                self._untold[metadata["uid"]] = untold[number:]
+                raise
             self._metrics.writes.labels("event").inc()
 
     def forget(self, uid: str) -> None:
@@ -122,6 +152,7 @@ class Writer:
         self._applied.pop(uid, None)
         self._written.pop(uid, None)
         self._edits.pop(uid, None)
+        self._untold.pop(uid, None)
 
     def status_of(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """The status as stored: as the watch showed it, or as we wrote it since."""

@@ -68,7 +68,7 @@ def judge(service: Service, candidate: Candidate, replicas: int, answer: Answer)
     if answer.overloaded or upper_ms is None:
         return Rung(candidate, replicas, None, answer.basis, meets_slo=False, allowed=False, reason=reasons.load_not_sustained(name))
     if upper_ms <= slo.latency_ms:
-        text = f"p{slo.percentile} up to {upper_ms:.3g} ms, objective {slo.latency_ms:.3g} ms"
+        text = reasons.soon_enough(slo.percentile, upper_ms, slo.latency_ms)
         return Rung(candidate, replicas, upper_ms, answer.basis, meets_slo=True, allowed=True, reason=text)
     text = reasons.too_slow_alone(name, slo.percentile, upper_ms, slo.latency_ms)
     return Rung(candidate, replicas, upper_ms, answer.basis, meets_slo=False, allowed=False, reason=text)

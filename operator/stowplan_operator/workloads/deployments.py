@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +35,10 @@ class DeploymentState:
     """Of the pod template that we applied last; empty where we did not."""
     foreign_manager: str
     """Who changed the spec last, where it was not us; as the API server's managed fields name them, empty where nobody did."""
+    shared: bool = False
+    """True where others own parts of the spec: what they added stays when we apply ours."""
+    refusal: str = ""
+    """Why its controller cannot make pods (a quota, a policy, a missing service account), in the API server's words; empty where it can."""
 
 
 def template_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
@@ -89,6 +93,7 @@ def fingerprint(manifest: Mapping[str, Any]) -> str:
 def state_of(body: Mapping[str, Any]) -> DeploymentState:
     """Reads a Deployment as the API server gave it."""
     metadata, status = body.get("metadata") or {}, body.get("status") or {}
+    entries = _owners_of_spec(metadata)
     owners = [str(owner.get("uid", "")) for owner in metadata.get("ownerReferences") or [] if owner.get("controller")]
     return DeploymentState(
         uid=str(metadata.get("uid", "")),
@@ -100,12 +105,22 @@ def state_of(body: Mapping[str, Any]) -> DeploymentState:
         updated=int(status.get("updatedReplicas") or 0),
         available=int(status.get("availableReplicas") or 0),
         template_digest=str((metadata.get("annotations") or {}).get(keys.TEMPLATE_DIGEST_ANNOTATION, "")),
-        foreign_manager=_foreign_manager(metadata),
+        foreign_manager=_foreign_manager(entries),
+        shared=any(entry.get("manager") != FIELD_MANAGER for entry in entries),
+        refusal=next((str(item.get("message", "")) for item in status.get("conditions") or [] if _is_refusal(item)), ""),
     )
 
 
-def _foreign_manager(metadata: Mapping[str, Any]) -> str:
-    entries = [entry for entry in metadata.get("managedFields") or [] if not entry.get("subresource") and "f:spec" in (entry.get("fieldsV1") or {})]
+def _is_refusal(condition: Mapping[str, Any]) -> bool:
+    return condition.get("type") == "ReplicaFailure" and condition.get("status") == "True"
+
+
+def _owners_of_spec(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Entries of managed fields that own some of the spec, those of the scale subresource too."""
+    return [entry for entry in metadata.get("managedFields") or [] if entry.get("subresource") != "status" and "f:spec" in (entry.get("fieldsV1") or {})]
+
+
+def _foreign_manager(entries: Sequence[Mapping[str, Any]]) -> str:
     latest: Mapping[str, Any] = max(entries, key=lambda entry: (str(entry.get("time", "")), entry.get("manager") != FIELD_MANAGER), default={})
     manager = str(latest.get("manager", ""))
     return "" if manager == FIELD_MANAGER else manager[:64]
