@@ -63,8 +63,7 @@ class Binder:
         if record.node is not None:
             self._check_bound(record.node, node)
             return
-        newcomer = lodgings.newcomer_of(record, self._view.service)
-        acceptance = await self._promise(newcomer, node, f"{args.pod_namespace}/{args.pod_name}")
+        newcomer, acceptance = await self._promise(record, node, f"{args.pod_namespace}/{args.pod_name}")
         try:
             # With the place promised and nothing left to wait for but the request itself; not under the lock, or pods for one node would queue for it.
             await self._leadership.confirm()
@@ -73,26 +72,28 @@ class Binder:
             raise
         await self._write(args, newcomer, acceptance)
 
-    async def _promise(self, newcomer: Newcomer, node: NodeName, name: str) -> Acceptance:
+    async def _promise(self, record: PodRecord, node: NodeName, name: str) -> tuple[Newcomer, Acceptance]:
         """Decides once more and promises the place, with nothing awaited between the two."""
         lock = self._locks.setdefault(node, asyncio.Lock())
         async with lock:
             for _ in range(_ATTEMPTS):
                 self._view.settle()
+                newcomer = lodgings.newcomer_of(record, self._view.service)
                 signature = self._view.signature_without(node, newcomer.uid)
                 if signature is None:
                     raise PlaceLost(f"node {node} is not in the extender's view")
                 verdict, grounds = await self._judge.judge(newcomer, node, signature)
                 self._view.settle()
-                if self._view.signature_without(node, newcomer.uid) != signature:
+                service = newcomer.tenancy.service
+                if self._view.signature_without(node, newcomer.uid) != signature or self._view.service(service.name) != service:
                     continue
                 if self._recorder is not None:
                     self._recorder.record(grounds, verb="bind", pod=name, returned=[node] if isinstance(verdict, Acceptance) else [])
                 if not isinstance(verdict, Acceptance):
                     raise PlaceLost(f"node {node} can no longer take the pod: {verdict.text}")
                 self._view.reservations.promise(node, newcomer.lodger, name)
-                return verdict
-            raise PlaceLost(f"node {node} changes faster than it can be judged")
+                return newcomer, verdict
+            raise PlaceLost(f"node {node} or the service changes faster than it can be judged")
 
     async def _write(self, args: ExtenderBindingArgs, newcomer: Newcomer, acceptance: Acceptance) -> None:
         node = NodeName(args.node)

@@ -4,7 +4,8 @@ This reads whom the Lease names, not whether its time is over: a holder that los
 and until another takes the Lease nobody else binds. What counts is when a look began: no takeover is older than that, even where this process stood
 still since. A binding is sent only while the last look began a moment ago (`confirm`: `fresh_s`, or as long as the look itself takes, at most a
 request's timeout), and nothing is awaited between the two. So the requests of a former holder have ended, carried out or given up on, within two such
-timeouts of the takeover. Whoever takes over binds nothing for longer than that (`takeover_s`), and by then the watch has shown them.
+timeouts of the takeover. Whoever takes over, and whoever was only just started, binds nothing for longer than that (`takeover_s`), and by then the watch has
+shown them.
 """
 
 import asyncio
@@ -127,7 +128,7 @@ class LeaseLeadership:
         if self._free_at_s is None:
             raise NotLeading(f"the scheduler's Lease names {self._holder or 'nobody'}, not {settings.pod_name}: that one binds")
         if self._clock() < self._free_at_s:
-            raise NotLeading(f"{settings.pod_name} took the scheduler's Lease over only now: bindings of its former holder may still be under way")
+            raise NotLeading(f"{settings.pod_name} leads, or was started, only now: bindings of the Lease's former holder may still be under way")
 
     async def _look(self) -> None:
         settings = self._settings
@@ -151,8 +152,8 @@ class LeaseLeadership:
         self._holder = spec.holder_identity or None
         leads = self._holder is not None and pod_of(self._holder) == self._settings.pod_name
         if leads and self._free_at_s is None:
-            # Nobody ever held a Lease that never changed hands.
-            self._free_at_s = self._clock() + (self._settings.takeover_s if spec.lease_transitions else 0.0)
+            # Even of a Lease that never changed hands: our own former process may have sent a binding, and what it had promised went with it.
+            self._free_at_s = self._clock() + self._settings.takeover_s
             _log.info("leading", extra={"holder": self._holder, "transitions": spec.lease_transitions})
         elif not leads and self._free_at_s is not None:
             self._free_at_s = None

@@ -84,9 +84,10 @@ class PlacementSettings:
     """How places are given."""
 
     best_k: int = 16
-    """How many nodes the filter returns at most, the best of all that fit; 0: all of them. Every node is judged either way. Fewer make the scheduler's own
-    scoring cheaper, which at thousands of nodes costs more than our judgement, and leave its soft preferences (spreading, image locality) less to choose
-    from; each of those weighs less than our packing anyway (100 to 300 points of the scheduler's against 1000)."""
+    """How many nodes the filter returns at most, the best of all that fit; 0: all of them. Every node is judged either way. A pod that states a preference of
+    its own (a preferred affinity, a spread that is no condition) gets that many to choose from; any other only such of them as are as good as the best: the
+    scheduler's defaults (spreading, image locality) decide between equals. Fewer make its own scoring cheaper, which at thousands of nodes costs more than
+    our judgement, and of a single node there is nothing to score."""
     bindings_at_once: int = 32
     """So many bindings under way make a filter wait for them, up to `backlog_s`: a scheduler that filters faster than the API server takes bindings
     would fill a queue there until requests run into their time limits. 0: filters never wait."""
@@ -113,8 +114,8 @@ class LeaseSettings:
     fresh_s: float = 0.1
     """How long, from its beginning, a look is good for a binding; 0: each binding looks anew. At most api.binding_timeout_s."""
     takeover_s: float = 3.0
-    """After the Lease came from another pod: how long no binding is made, so that those of the former holder have ended and were seen. Longer
-    than twice api.binding_timeout_s, for the look at the Lease and for the binding."""
+    """After the Lease came from another pod, and after a start: how long no binding is made, so that those of the former holder have ended and were seen.
+    Longer than twice api.binding_timeout_s, for the look at the Lease and for the binding."""
 
 
 @dataclass(frozen=True, slots=True)

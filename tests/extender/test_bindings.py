@@ -1,6 +1,7 @@
 """Binding decides again, promises before it writes, and finds out what became of a lost answer."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from stowplan_extender.decision.occupancies import PodUid
 from stowplan_extender.errors import ApiError, ApiRefused, NotYet, PlaceLost, PodRefused
 from stowplan_fleet import keys
+from stowplan_fleet.services import ServiceName
 from support.quays import Quay
 
 
@@ -151,6 +153,27 @@ async def test_bind_refuses_what_became_wrong_since_the_filter() -> None:
     await quay.bind("q", "two")
     with pytest.raises(PlaceLost, match="would push resident vision/bee over its SLO of 14 ms"):
         await quay.bind("p", "two")
+
+
+@pytest.mark.parametrize("change", ["objective", "gone"])
+async def test_bind_decides_on_the_service_as_it_is(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An objective that is tightened while the predictor is asked, or a service that is deleted then, is what counts."""
+    quay = a_quay()
+    quay.pod("p", "ant")
+    asked = quay.toy.predict
+
+    async def slow(*arguments: Any) -> Any:
+        answers = await asked(*arguments)
+        if change == "objective":
+            quay.service("ant", slo_ms=2)
+        else:
+            quay.view.drop_service(ServiceName("vision/ant"))
+        return answers
+
+    monkeypatch.setattr(quay.toy, "predict", slow)
+    with pytest.raises(NotYet, match="too slow" if change == "objective" else "is not known"):
+        await quay.bind("p", "two")
+    assert not quay.calls.written
 
 
 steps = st.lists(

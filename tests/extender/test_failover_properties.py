@@ -1,4 +1,4 @@
-"""Two extenders, one Lease, one cluster: whatever is lost, late, stale or asked twice, no place is given twice and nobody is put over their objective."""
+"""Two extenders, one Lease, one cluster: whatever is lost, late, stale, killed or asked twice, no place is given twice and nobody is over their objective."""
 
 import asyncio
 import copy
@@ -20,16 +20,19 @@ from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
 from stowplan_extender.wire import ExtenderBindingArgs
 from stowplan_fleet.manifests import decoding, nodes
+from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
 from stowplan_fleet.manifests.nodes import NodeManifest
 from stowplan_fleet.manifests.pods import PodManifest
-from support.harbours import node_json, pod_json
+from stowplan_fleet.manifests.services import service_of
+from stowplan_fleet.services import Sharing
+from support.harbours import node_json, pod_json, service_json
 from support.quays import MemoryPodCalls, Quay
 from support.virtual_clocks import HandClock
 
 NODES = {"one": 1, "two": 2, "three": 2}
-PODS = {f"p{index}": ("ant", "bee")[index % 2] for index in range(8)}
-# An ant beside an ant, or beside two bees, is over its objective by the toy law; bees bear anything.
-OBJECTIVES = {"ant": 14, "bee": 500}
+PODS = {f"p{index}": ("ant", "bee", "cat")[index % 3] for index in range(9)}
+# An ant beside an ant, or beside two bees, is over its objective by the toy law; bees and cats bear anything, but a cat shares with nobody.
+OBJECTIVES = {"ant": 14, "bee": 500, "cat": 500}
 SHIPS = ("a", "b")
 TAKEOVER_S = 2.0
 # What the wait after a takeover is longer than: how old a look at the Lease may be, a request of ours that is on its way, and then the watch that shows
@@ -79,6 +82,8 @@ class Fleet:
         self.pods: dict[str, dict[str, Any]] = {}
         self.events: list[tuple[float, str, dict[str, Any] | None]] = []
         self.seen = dict.fromkeys(SHIPS, 0)
+        self.orphans: list[Calls] = []
+        """Requests of processes that are no more: under way all the same."""
         self.ships = {name: self._ship(name) for name in SHIPS}
         for name, of in PODS.items():
             self.pods[f"vision/{name}"] = pod_json(name, of)
@@ -86,7 +91,7 @@ class Fleet:
 
     def _ship(self, name: str) -> Quay:
         lease = LeaseSettings(name="x", namespace="x", pod_name=name, cache_s=0.5, fresh_s=FRESH_S, takeover_s=TAKEOVER_S)
-        ship = Quay(LeaseLeadership(self.lease, lease, 1.0, self.clock, Metrics()), ant=10.0, bee=8.0)
+        ship = Quay(LeaseLeadership(self.lease, lease, 1.0, self.clock, Metrics()), ant=10.0, bee=8.0, cat=8.0)
         ship.calls = Calls(self)
         ship.binder._calls = ship.calls
         for part in (ship, ship.predictions, ship.judge, ship.view.reservations):
@@ -94,8 +99,20 @@ class Fleet:
         for node, cores in NODES.items():
             ship.node(node, cores)
         for service, slo_ms in OBJECTIVES.items():
-            ship.service(service, slo_ms)
+            plain = service_json(service, slo_ms)
+            plain["spec"]["placement"] = {"sharing": "Deny" if service == "cat" else "Allow"}
+            ship.view.put_service(service_of(decoding.from_plain(plain, InferenceServiceManifest)))
         return ship
+
+    def kill(self, name: str) -> None:
+        """A process ends in the middle of whatever it did, and another begins with a list; what it had sent is still on its way."""
+        calls = self.ships[name].calls
+        if isinstance(calls, Calls) and calls.late:
+            self.orphans.append(calls)
+        self.ships[name] = self._ship(name)
+        self.seen[name] = len(self.events)
+        for pod in self.pods.values():
+            self.ships[name].view.put_pod(record_of(decoding.from_plain(pod, PodManifest)))
 
     def happened(self, name: str) -> None:
         """The API server's state of a pod changed."""
@@ -115,16 +132,16 @@ class Fleet:
         while seconds > 0:
             self.clock.now += min(seconds, 0.1)
             seconds -= 0.1
-            for ship in self.ships.values():
-                if self.late_since(ship) <= self.clock.now - REQUEST_S:
-                    ship.calls.arrive()
+            for calls in (*self.orphans, *(ship.calls for ship in self.ships.values())):
+                if self.late_since(calls) <= self.clock.now - REQUEST_S:
+                    calls.arrive()
             for name in SHIPS:
                 due = sum(at <= self.clock.now - WATCH_S for at, _, _ in self.events[self.seen[name] :])
                 self.show(name, due)
 
-    def late_since(self, ship: Quay) -> float:
-        """When its oldest delayed request was made."""
-        return getattr(ship.calls, "since", float("inf")) if ship.calls.late else float("inf")
+    def late_since(self, calls: MemoryPodCalls) -> float:
+        """When the oldest delayed request was made."""
+        return getattr(calls, "since", float("inf")) if calls.late else float("inf")
 
     def states(self) -> dict[str, NodeState]:
         """Every node with those who really stand there."""
@@ -203,6 +220,13 @@ class FailOver(RuleBasedStateMachine):
         """The Lease changes hands."""
         self.fleet.lease.move()
 
+    @rule(ship=ships, pod=pods, other=pods, node=places, mode=st.sampled_from(["late", "lost", "ok"]))
+    def kill(self, ship: str, pod: str, other: str, node: str, mode: str) -> None:
+        """An extender is killed while it binds, and started again beside a scheduler that keeps the Lease and asks for somebody else."""
+        self.loop.run_until_complete(self._bind(ship, pod, node, mode))
+        self.fleet.kill(ship)
+        self.loop.run_until_complete(self._bind(ship, other, node, "ok"))
+
     @rule(reachable=st.booleans())
     def lease_reachable(self, reachable: bool) -> None:  # noqa: FBT001 -- named by hypothesis
         """The Lease can be read, or cannot."""
@@ -221,10 +245,12 @@ class FailOver(RuleBasedStateMachine):
         toy = self.fleet.ships["a"].toy
         for name, state in self.fleet.states().items():
             assert len(state.lodgers) <= NODES[name], f"{len(state.lodgers)} pods on {name}"
+            alone = any(held.tenancy is not None and held.tenancy.service.placement.sharing is Sharing.DENY for held in state.lodgers)
+            assert len(state.lodgers) == 1 or not alone, f"a cat shares {name}"
             for held in state.lodgers:
                 assert held.tenancy is not None
-                alone = Newcomer(held.uid, held.requests, held.tenancy)
-                question = inquiries.inquest(alone, signature_of(state.without(held.uid))).beside
+                anew = Newcomer(held.uid, held.requests, held.tenancy)
+                question = inquiries.inquest(anew, signature_of(state.without(held.uid))).beside
                 assert question is not None
                 answer = toy.answer(question.question)
                 assert answer.response is not None

@@ -16,13 +16,15 @@ from support.quays import Quay
 from support.virtual_clocks import HandClock
 
 SETTINGS = LeaseSettings(name="stowplan", namespace="stowplan-system", pod_name="scheduler-a", cache_s=1.0)
+# Of those that take no time to begin, so that tests of looks need not wait either.
+AT_ONCE = dataclasses.replace(SETTINGS, takeover_s=0.0)
 
 
 async def test_follows_the_lease_within_a_second() -> None:
     """The holder may bind; once the Lease names another pod it may not, after at most `cache_s`; and a Lease that cannot be read lets nobody bind."""
     server, clock = FakeApiServer(), HandClock()
     async with server.serving() as url, ApiConnection(url) as connection:
-        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, Metrics())
+        leadership = LeaseLeadership(connection, AT_ONCE, 5.0, clock, Metrics())
         with pytest.raises(NotLeading, match="cannot be read"):
             await leadership.check()
         server.leases["stowplan"] = "scheduler-a_0f9a"
@@ -50,7 +52,7 @@ async def test_a_binding_wants_a_look_that_began_a_moment_ago() -> None:
     server, clock = FakeApiServer(), HandClock()
     server.leases["stowplan"] = "scheduler-a_0f9a"
     async with server.serving() as url, ApiConnection(url) as connection:
-        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, Metrics())
+        leadership = LeaseLeadership(connection, AT_ONCE, 5.0, clock, Metrics())
         await asyncio.gather(*(leadership.confirm() for _ in range(10)))
         clock.now = SETTINGS.fresh_s
         await leadership.confirm()
@@ -69,7 +71,7 @@ async def test_those_who_ask_together_share_a_look() -> None:
     server.leases["stowplan"] = "scheduler-a_0f9a"
     async with server.serving() as url, ApiConnection(url) as connection:
         clock = HandClock()
-        leadership = LeaseLeadership(connection, dataclasses.replace(SETTINGS, fresh_s=0.0), 5.0, clock, Metrics())
+        leadership = LeaseLeadership(connection, dataclasses.replace(AT_ONCE, fresh_s=0.0), 5.0, clock, Metrics())
         for _ in range(3):
             clock.now += 0.1
             await asyncio.gather(*(leadership.confirm() for _ in range(10)))
@@ -91,7 +93,7 @@ async def test_who_stood_still_during_a_look_does_not_bind_on_it() -> None:
 
 
 async def test_who_takes_over_waits_for_the_former_holder_to_end() -> None:
-    """A Lease that came from another pod lets nobody bind for `takeover_s`; losing it ends leading at once; one that never changed hands costs no wait."""
+    """A Lease that came from another pod lets nobody bind for `takeover_s`; losing it ends leading at once; a start is a takeover from oneself."""
     server, clock, metrics = FakeApiServer(), HandClock(), Metrics()
     server.leases["stowplan"] = "scheduler-b_77aa"
     async with server.serving() as url, ApiConnection(url) as connection:
@@ -110,6 +112,18 @@ async def test_who_takes_over_waits_for_the_former_holder_to_end() -> None:
         with pytest.raises(NotLeading):
             await leadership.confirm()
         assert metrics.leading._value.get() == 0
+
+
+async def test_who_was_only_just_started_waits_too() -> None:
+    """What a killed process had promised nobody remembers, and what it had sent may still be carried out, though the Lease never changed hands."""
+    server, clock = FakeApiServer(), HandClock()
+    server.leases["stowplan"] = "scheduler-a_0f9a"
+    async with server.serving() as url, ApiConnection(url) as connection:
+        leadership = LeaseLeadership(connection, SETTINGS, 5.0, clock, Metrics())
+        with pytest.raises(NotLeading, match="leads, or was started, only now"):
+            await leadership.confirm()
+        clock.now = SETTINGS.takeover_s
+        await leadership.confirm()
 
 
 class Never:
