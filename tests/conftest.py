@@ -15,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
+import certificate_programs
 import controlplane_parts as parts
 import monitoring_programs
 import realnode_images
@@ -87,6 +88,15 @@ def monitoring_stack(monitoring_tools: MonitoringPrograms) -> MonitoringPrograms
 
 
 @pytest.fixture(scope="session")
+def cert_manager() -> Path:
+    """cert-manager's controller; built in `pytest_collection_finish` where it was not yet."""
+    try:
+        return certificate_programs.issuing()
+    except GoMissing as missing:
+        pytest.skip(f"{PROBE_PREFIX} {missing}")
+
+
+@pytest.fixture(scope="session")
 def apiserver(controlplane_binaries: Binaries, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Etcd and the API server with RBAC: enough for CRDs, validation, watches. Nothing runs pods, collects garbage or makes service accounts."""
     cluster = Cluster(controlplane_binaries, tmp_path_factory.mktemp("controlplane"))
@@ -122,7 +132,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Builds the control plane and the Prometheus operator before the first test, outside any test's time limit, where collected tests need them."""
+    """Builds control plane, Prometheus operator and cert-manager before the first test, outside any test's time limit, where collected tests need them."""
     if session.config.option.collectonly or not any(item.get_closest_marker("controlplane") for item in session.items):
         return
     try:
@@ -130,6 +140,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if any("monitoring_stack" in getattr(item, "fixturenames", ()) for item in session.items):
             monitoring_programs.operator()
             monitoring_programs.discovery()
+        if any("cert_manager" in getattr(item, "fixturenames", ()) for item in session.items):
+            certificate_programs.issuing()
     except GoMissing:
         return  # the fixture says so in each test's skip
 
