@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from stowplan_fleet import keys
@@ -184,3 +185,56 @@ def test_edits_by_others_are_put_right_and_one_who_insists_is_named(stage: Stage
     stage.cluster.kubectl("delete", "deployment", "edited", "-n", stage.namespace)
     wait_until(lambda: stage.cluster.get("deployments", "-n", stage.namespace)["items"], 20, "the Deployment is made again")
     assert replicas() == 1
+
+
+def test_what_others_add_to_a_deployment_is_taken_out(stage: Stage, hasty: Operator) -> None:
+    """A variable, a container and a restart's annotation added to the Deployment, each by somebody else: the pods end up as the template says."""
+    stage.add_nodes(node("added-to", "8", QUICK))
+    stage.apply(service("pure", QUICK_CORE))
+    stage.await_condition("pure", "Ready", "True")
+
+    def template() -> dict[str, Any]:
+        found: dict[str, Any] = stage.cluster.get("deployment", "pure", "-n", stage.namespace)["spec"]["template"]
+        return found
+
+    before = template()
+    sidecar = {"spec": {"template": {"spec": {"containers": [{"name": "guest", "image": "example.com/guest"}]}}}}
+    deployment = ("deployment/pure", "-n", stage.namespace)
+    for command in (("set", "env", *deployment, "GUEST=1"), ("patch", *deployment, "-p", json.dumps(sidecar)), ("rollout", "restart", *deployment)):
+        stage.cluster.kubectl(*command)
+        wait_until(lambda: template() == before, 20, lambda: json.dumps(template()))
+    assert hasty.metric("stowplan_operator_reverts_total") == 3
+    wait_until(lambda: len(stage.pods("pure")) == 1 and stage.pods("pure")[0]["spec"]["containers"][0]["image"], 40, lambda: stage.tell("pure"))
+    assert [item["name"] for item in stage.pods("pure")[0]["spec"]["containers"]] == ["server"]
+
+
+def test_a_template_or_pods_that_are_refused_are_told_and_mended(stage: Stage, hasty: Operator) -> None:
+    """A misspelt field and a port twice: SpecRefused with the path. A quota without room: PodsRefused with its words. Mended, each is served."""
+    del hasty
+    stage.add_nodes(node("willing", "8", QUICK))
+
+    def ready(name: str, said: str) -> None:
+        found = lambda: {item["type"]: item for item in stage.service(name).get("status", {}).get("conditions", [])}  # noqa: E731
+        wait_until(lambda: said in found().get("Ready", {}).get("message", ""), 20, lambda: stage.tell(name))
+        assert (found()["Ready"]["reason"], found()["Scheduled"]["status"]) == ("SpecRefused", "Unknown")
+
+    for name, field, value, said in (
+        ("misspelt", "imagee", "x", '.spec.template.spec.containers[name="server"].imagee: field not declared in schema'),
+        ("twice", "ports", [{"containerPort": 80}, {"containerPort": 80}], "duplicate entries for key"),
+        ("typed", "env", [{"name": "A", "value": 5}], "env"),
+    ):
+        wrong: Any = service(name, QUICK_CORE)
+        wrong["spec"]["template"]["spec"]["containers"][0][field] = value
+        stage.apply(wrong)
+        ready(name, said)
+    stage.cluster.kubectl("delete", "stow", "--all", "-n", stage.namespace, KUBECTL_PATIENCE)
+    stage.cluster.kubectl("create", "quota", "none", "--hard=pods=0", "-n", stage.namespace)
+    stage.apply(service("barred", QUICK_CORE))
+    condition = wait_until(
+        lambda: found if (found := stage.await_condition("barred", "Scheduled", "False"))["reason"] == "PodsRefused" else None, 20, lambda: stage.tell("barred")
+    )
+    assert "exceeded quota: none" in condition["message"]
+    stage.cluster.kubectl("delete", "quota", "none", "-n", stage.namespace)
+    # The controller tries a refused pod again at growing distances; a change of the Deployment makes it look at once.
+    stage.apply(service("barred", QUICK_CORE, image="example.com/server:2"))
+    stage.await_condition("barred", "Ready", "True", 60)
