@@ -25,6 +25,43 @@ async def test_a_crash_after_any_write_converges(crash_after: int) -> None:
     assert scene.world.stored[scene.name]["metadata"]["generation"] == 1
 
 
+@pytest.mark.parametrize("crash_after", range(1, 7))
+@pytest.mark.parametrize("change", ["template", "load", "edited by somebody else"])
+async def test_a_crash_after_any_write_of_a_change_converges(crash_after: int, change: str) -> None:
+    """The same, while a service that runs is changed, or its Deployment by somebody else: nothing is left half changed."""
+
+    async def changed() -> Scene:
+        scene = Scene()
+        await scene.look()
+        scene.world.put_pods(scene.name, 1)
+        await scene.look()
+        service = scene.world.objects[scene.name]
+        if change == "template":
+            service["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/it:2"
+        elif change == "load":
+            service["spec"] |= {"load": {"requestsPerSecond": 30}, "replicas": {"min": 1, "max": 4}}
+        else:
+            stored = scene.world.stored[scene.name]
+            stored["spec"]["template"]["spec"]["containers"][0]["image"] = "example.com/somebody-elses"
+            stored["metadata"]["generation"] += 1
+        service["metadata"]["generation"] = 2
+        return scene
+
+    calm = await changed()
+    await calm.look()
+    scene = await changed()
+    written = len(scene.world.writes)
+    scene.world.crash_after = written + crash_after
+    try:
+        await scene.look()
+    except Crash:
+        scene.restart()
+        await scene.look()
+    assert len(scene.world.writes) > written
+    assert scene.status == calm.status
+    assert scene.world.stored[scene.name]["spec"] == calm.world.stored[calm.name]["spec"]
+
+
 async def test_a_slow_watch_repeats_no_event() -> None:
     """While the watch still shows the service without our status, nothing is written or told a second time."""
     scene = Scene()
