@@ -37,6 +37,9 @@ DEVICE_LABEL: Final = "stowplan.dev/device"
 # On nodes, written by an administrator: what one GPU of the node costs, and what one core of its CPU costs, in any one unit of the cluster.
 GPU_PRICE_LABEL: Final = "stowplan.dev/gpu-price"
 CORE_PRICE_LABEL: Final = "stowplan.dev/core-price"
+# On nodes, written by an administrator: what one slice of a class costs, as `slice-price.stowplan.dev/mig-1g.10gb` or `.../cpu-2`, in the same unit; it wins
+# over what the whole device costs.
+SLICE_PRICE_LABEL: Final = "slice-price.stowplan.dev/"
 # The ConfigMap that holds descriptors, one key a device, carries this label.
 DESCRIPTORS_LABEL: Final = "stowplan.dev/device-descriptors"
 

@@ -214,7 +214,9 @@ def test_a_template_or_pods_that_are_refused_are_told_and_mended(stage: Stage, h
     stage.add_nodes(node("willing", "8", QUICK))
 
     def ready(name: str, said: str) -> None:
-        found = lambda: {item["type"]: item for item in stage.service(name).get("status", {}).get("conditions", [])}  # noqa: E731
+        def found() -> dict[str, Any]:
+            return {item["type"]: item for item in stage.service(name).get("status", {}).get("conditions", [])}
+
         wait_until(lambda: said in found().get("Ready", {}).get("message", ""), 20, lambda: stage.tell(name))
         assert (found()["Ready"]["reason"], found()["Scheduled"]["status"]) == ("SpecRefused", "Unknown")
 

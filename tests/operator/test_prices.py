@@ -74,6 +74,30 @@ def test_nodes_tell_prices_by_labels_and_settings_win() -> None:
     assert cost(parse_prices([f"{A100}=1"]).over(told), f"{A100}/full") == (Fraction(1), True)
 
 
+def test_nodes_tell_prices_of_single_slice_classes_by_labels() -> None:
+    """By the slice's name, a dash for the colon that labels lack: it wins over the share of the device's price; the dearer node counts; nonsense is told."""
+    label = keys.SLICE_PRICE_LABEL
+    nodes = [
+        (gpu_node("a", A100, "mig-1g.10gb", "nvidia.com/mig-1g.10gb"), {keys.GPU_PRICE_LABEL: "3.5", f"{label}mig-1g.10gb": "0.7"}),
+        (gpu_node("b", A100, "mig-1g.10gb", "nvidia.com/mig-1g.10gb"), {f"{label}mig-1g.10gb": "0.8", f"{label}cpu-2": "1"}),
+        (
+            NodeInventory(NodeName("c"), 4000, 1 << 30, DeviceName("epyc")),
+            {f"{label}cpu-2": "0.05", f"{label}cpu-500m": "0.02"},
+        ),
+        (NodeInventory(NodeName("d"), 4000, 1 << 30, DeviceName("xeon")), {f"{label}half": "1", f"{label}cpu-1": "dear"}),
+    ]
+    told, problems = labelled(nodes)
+    assert cost(told, f"{A100}/mig-1g.10gb") == (Fraction(8, 10), True)
+    assert cost(told, f"{A100}/full") == (Fraction(35, 10), True)
+    assert (cost(told, "epyc/cpu:2"), cost(told, "epyc/cpu:500m")) == ((Fraction(5, 100), True), (Fraction(2, 100), True))
+    assert cost(told, "epyc/cpu:1") == (Fraction(1), False)
+    assert [problem.partition(": ")[0] + ": " + problem.split(": ")[1] for problem in problems] == [
+        "node d: label slice-price.stowplan.dev/half",
+        "node d: label slice-price.stowplan.dev/cpu-1",
+    ]
+    assert cost(parse_prices([f"{A100}/mig-1g.10gb=9"]).over(told), f"{A100}/mig-1g.10gb") == (Fraction(9), True)
+
+
 def test_what_has_no_price_comes_last() -> None:
     """A rung of a class without a price is tried after every one with a price, however small its share: an unknown price is not a low one."""
     nodes = [gpu_node("a", A100, "full", "nvidia.com/gpu"), gpu_node("b", T4, "time-4", "nvidia.com/gpu.shared")]
@@ -81,6 +105,18 @@ def test_what_has_no_price_comes_last() -> None:
     rungs = [Rung(candidate, 1, 10.0, Basis.MEASURED, meets_slo=True, allowed=True, reason="") for candidate in found]
     assert [str(rung.candidate.slice_class) for rung in sorted(rungs, key=lambda rung: rung.rank)] == [f"{A100}/full", f"{T4}/time-4"]
     assert isinstance(found[0], Candidate)
+
+
+async def test_a_nodes_label_of_a_slice_class_ranks_the_ladder() -> None:
+    """Two cores at a bargain are taken, though one core would do."""
+    scene = Scene()
+    scene.world.node_list.clear()
+    scene.world.put_node(labels={keys.CORE_PRICE_LABEL: "2", f"{keys.SLICE_PRICE_LABEL}cpu-2": "1.5"})
+    await scene.look()
+    assert [(rung["sliceClass"], rung["cost"], rung.get("skipped")) for rung in scene.status["ladder"][:2]] == [
+        ("test-cpu/cpu:2", 1.5, None),
+        ("test-cpu/cpu:1", 2, "Dearer"),
+    ]
 
 
 async def test_the_ladder_shows_cost_and_why_each_rung_was_skipped() -> None:

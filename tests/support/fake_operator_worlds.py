@@ -179,9 +179,9 @@ class FakeWorld:
         binary = {"model.onnx": base64.b64encode(content).decode()}
         self.configmaps[f"{NAMESPACE}/{name}"] = {"metadata": {"name": name, "namespace": NAMESPACE, "resourceVersion": version}, "binaryData": binary}
 
-    def put_node(self, name: str = "n1", cpu: str = "4", device: str = DEVICE, **spec: Any) -> None:
+    def put_node(self, name: str = "n1", cpu: str = "4", device: str = DEVICE, labels: Mapping[str, str] | None = None, **spec: Any) -> None:
         """A ready node."""
-        labels = {keys.DEVICE_LABEL: device} if device else {}
+        labels = ({keys.DEVICE_LABEL: device} if device else {}) | dict(labels or {})
         status = {"allocatable": {"cpu": cpu, "memory": "8Gi"}, "conditions": [{"type": "Ready", "status": "True"}]}
         self.node_list.append(from_plain({"metadata": {"name": name, "labels": labels}, "spec": spec, "status": status}, NodeManifest))
 

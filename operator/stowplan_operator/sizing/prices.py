@@ -105,8 +105,11 @@ def labelled(nodes: Iterable[tuple[NodeInventory, Mapping[str, str]]]) -> tuple[
     Where nodes with the same device tell different prices the highest counts: the scheduler may choose any of them.
     """
     found: dict[DeviceName, Fraction] = {}
+    by_class: dict[SliceClass, Fraction] = {}
     problems: list[str] = []
     for inventory, labels in nodes:
+        for name, price in _of_slices(inventory, labels, problems).items():
+            by_class[name] = max(by_class.get(name, price), price)
         of_gpus = {offer.slice_class.device for offer in inventory.offers}
         of_cpus = {inventory.cpu_device} if inventory.cpu_device is not None else set()
         for label, devices in ((keys.GPU_PRICE_LABEL, of_gpus), (keys.CORE_PRICE_LABEL, of_cpus)):
@@ -119,4 +122,24 @@ def labelled(nodes: Iterable[tuple[NodeInventory, Mapping[str, str]]]) -> tuple[
                 continue
             for device in devices:
                 found[device] = max(found.get(device, price), price)
-    return Prices(by_device=found), tuple(problems)
+    return Prices(by_class, found), tuple(problems)
+
+
+def _of_slices(inventory: NodeInventory, labels: Mapping[str, str], problems: list[str]) -> dict[SliceClass, Fraction]:
+    """Prices of slice classes that one node tells; what cannot be read is added to the problems."""
+    found: dict[SliceClass, Fraction] = {}
+    for label, text in labels.items():
+        if not label.startswith(keys.SLICE_PRICE_LABEL):
+            continue
+        try:
+            # A label's name has no colon.
+            piece = slices.parse_slice(re.sub("^cpu-", "cpu:", label.removeprefix(keys.SLICE_PRICE_LABEL)))
+            price = parse_price(text, label)
+        except ValueRefused as error:
+            problems.append(f"node {inventory.name}: label {label}: {error}")
+            continue
+        devices = {offer.slice_class.device for offer in inventory.offers if offer.slice_class.slice == piece}
+        if piece.kind is SliceKind.CPU and inventory.cpu_device is not None:
+            devices.add(inventory.cpu_device)
+        found |= {SliceClass(device, piece): price for device in devices}
+    return found
