@@ -79,13 +79,13 @@ class Binder:
             for _ in range(_ATTEMPTS):
                 self._view.settle()
                 newcomer = lodgings.newcomer_of(record, self._view.service)
-                signature = self._view.signature_without(node, newcomer.uid)
+                signature = self._view.signature_for(newcomer, node)
                 if signature is None:
                     raise PlaceLost(f"node {node} is not in the extender's view")
                 verdict, grounds = await self._judge.judge(newcomer, node, signature)
                 self._view.settle()
                 service = newcomer.tenancy.service
-                if self._view.signature_without(node, newcomer.uid) != signature or self._view.service(service.name) != service:
+                if self._view.signature_for(newcomer, node) != signature or self._view.service(service.name) != service:
                     continue
                 if self._recorder is not None:
                     self._recorder.record(grounds, verb="bind", pod=name, returned=[node] if isinstance(verdict, Acceptance) else [])

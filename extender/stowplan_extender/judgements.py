@@ -27,6 +27,9 @@ _KINDS_MAX: Final = 256
 # Verdicts of signatures that no node has any more are cleared out once there are so many more than signatures.
 _SLACK: Final = 1_024
 
+# Added to the number of a node with too little memory for this newcomer: the same node otherwise, and refused for that unless for something worse.
+_SHORT: Final = 1 << 40
+
 _UNKNOWN_NODE: Final = Postponement("the node is not in the extender's view yet")
 
 
@@ -116,6 +119,9 @@ class Judge:
         self._view.settle()
         own = self._own_places(newcomer)
         numbers: list[int | None] = list(map(self._view.numbering.numbers.get, names))
+        short = self._view.memory.short_of(newcomer.requests.memory_bytes)
+        if not short.isdisjoint(cast("Sequence[NodeName]", names)):
+            numbers = [number + _SHORT if number is not None and name in short else number for name, number in zip(names, numbers, strict=True)]
         counts = Counter(numbers)
         memory = self._memory(newcomer)
         judged: dict[int | None, Verdict] = {None: _UNKNOWN_NODE, **cast("dict[int | None, Verdict]", memory.verdicts)}
@@ -158,10 +164,12 @@ class Judge:
         record = self._view.pod(newcomer.uid)
         if record is not None and record.node is not None:
             nodes.add(record.node)
-        found = {name: self._view.signature_without(name, newcomer.uid) for name in nodes}
+        found = {name: self._view.signature_for(newcomer, name) for name in nodes}
         return {name: signature for name, signature in found.items() if signature is not None}
 
     def _signature(self, number: int) -> Signature:
+        if number >= _SHORT:
+            return replace(self._signature(number - _SHORT), memory_short=True)
         signature = self._view.numbering.signature(number)
         assert signature is not None, "a number that a node has stands for a signature"  # noqa: S101
         return signature

@@ -27,7 +27,7 @@ from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import Signature
 from stowplan_extender.decision.verdicts import Acceptance, Verdict
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Grows when an old record can no longer be read."""
 
 

@@ -14,9 +14,10 @@ from stowplan_fleet.services import Service, ServiceName
 from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
 
 from stowplan_extender import lodgings
-from stowplan_extender.decision.occupancies import Lodger, NodeState, PodUid
-from stowplan_extender.decision.signatures import Signature, signature_of
+from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState, PodUid
+from stowplan_extender.decision.signatures import Signature, memory_left_bytes, signature_of
 from stowplan_extender.lodgings import PodRecord
+from stowplan_extender.memories import FreeMemory
 from stowplan_extender.numberings import Numbering
 from stowplan_extender.reservations import Reservations
 
@@ -28,6 +29,7 @@ class ClusterView:
         """Starts empty; `clock` counts monotonic seconds."""
         self.reservations = Reservations(clock, reservation_limit_s, self._mark)
         self.numbering = Numbering()
+        self.memory = FreeMemory()
         self._inventories: dict[NodeName, NodeInventory] = {}
         self._pods: dict[PodUid, PodRecord] = {}
         self._on_node: dict[NodeName, dict[PodUid, PodRecord]] = {}
@@ -93,10 +95,10 @@ class ClusterView:
         ours = (record for record in self._on_node.get(name, {}).values() if record.service is not None and record.slice_class is not None)
         return tuple(record for record in ours if inventory is None or not _offers(inventory, record.slice_class))
 
-    def signature_without(self, name: NodeName, uid: PodUid) -> Signature | None:
-        """A node's signature as if a pod were not there; None for a node that is not known."""
+    def signature_for(self, newcomer: Newcomer, name: NodeName) -> Signature | None:
+        """A node's signature as a newcomer meets it, who does not count there itself; None for a node that is not known."""
         state = self.state(name)
-        return signature_of(state.without(uid)) if state else None
+        return signature_of(state.without(newcomer.uid), newcomer.requests.memory_bytes) if state else None
 
     def sizes(self) -> dict[str, int]:
         """How many objects of each kind there are."""
@@ -115,6 +117,7 @@ class ClusterView:
         for name in self._changed:
             state = self.state(name)
             self.numbering.assign(name, signature_of(state) if state else None)
+            self.memory.note(name, memory_left_bytes(state) if state else None)
         self._changed.clear()
 
     def _lodge(self, record: PodRecord) -> Lodger:

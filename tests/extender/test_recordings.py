@@ -115,7 +115,7 @@ async def test_what_comes_out_otherwise_is_named(tmp_path: Path) -> None:
     [
         (b"not json", "here: not a recorded decision"),
         (b'{"format": 99}', "here: a record of format 99"),
-        (b'{"format": 1, "verb": "filter"}', "here: not a recorded decision"),
+        (b'{"format": 2, "verb": "filter"}', "here: not a recorded decision"),
         (b"[" * 100_000, "here: not a recorded decision"),
     ],
 )

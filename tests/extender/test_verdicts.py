@@ -23,7 +23,7 @@ TOY = ToyPredictor({digest("fast"): 10.0, digest("slow"): 100.0, digest("guest")
 
 
 def judged(pod: Newcomer, state: NodeState, toy: ToyPredictor = TOY) -> Verdict:
-    signature = signature_of(state)
+    signature = signature_of(state, pod.requests.memory_bytes)
     answers = {inquiry: toy.answer(inquiry.question) for inquiry in inquiries.questions_for(pod, signature)}
     return verdicts.verdict(pod, signature, answers)
 
@@ -258,3 +258,12 @@ def test_placing_ranks_and_gives_reasons() -> None:
     assert [name for name, _ in placing.accepted] == ["half", "empty"]
     assert placing.texts == {"foreign": "offers no slice toy-cpu/cpu:1"}
     assert DeviceName("other") == nodes[2].inventory.cpu_device
+
+
+@pytest.mark.parametrize(("millicores", "resolvable"), [(3_500, True), (4_500, False)])
+def test_a_node_that_is_too_small_as_a_whole_is_not_worth_an_eviction(millicores: int, *, resolvable: bool) -> None:
+    """A pod whose side containers ask for more than the whole node has finds no room there, whoever leaves."""
+    pod = newcomer(service("fast"))
+    large = Newcomer(pod.uid, Requests(millicores), pod.tenancy)
+    found = refused(large, node("n", stranger("x", 1_000)))
+    assert (found.reason, found.resolvable) == (Reason.NO_ROOM, resolvable)

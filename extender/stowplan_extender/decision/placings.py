@@ -39,7 +39,7 @@ class Placing:
 
 def inquire(newcomer: Newcomer, nodes: Iterable[NodeState]) -> tuple[Inquiry, ...]:
     """Everything to ask before `place`, each once."""
-    signatures = dict.fromkeys(signature_of(node.without(newcomer.uid)) for node in nodes)
+    signatures = dict.fromkeys(signature_of(node.without(newcomer.uid), newcomer.requests.memory_bytes) for node in nodes)
     return tuple(dict.fromkeys(inquiry for signature in signatures for inquiry in inquiries.questions_for(newcomer, signature)))
 
 
@@ -50,7 +50,7 @@ def place(newcomer: Newcomer, nodes: Sequence[NodeState], answers: Answers) -> P
     refused: dict[NodeName, Refusal] = {}
     postponed: dict[NodeName, Postponement] = {}
     for node in nodes:
-        signature = signature_of(node.without(newcomer.uid))
+        signature = signature_of(node.without(newcomer.uid), newcomer.requests.memory_bytes)
         if signature not in judged:
             judged[signature] = verdicts.verdict(newcomer, signature, answers)
         match judged[signature]:

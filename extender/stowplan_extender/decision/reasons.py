@@ -80,9 +80,9 @@ def slice_not_requested(slice_class: SliceClass, resource: ResourceName) -> Refu
     return Refusal(Reason.SLICE_NOT_REQUESTED, f"the pod requests less {resource} than a slice {slice_class} takes", resolvable=False)
 
 
-def no_room(slice_class: SliceClass) -> Refusal:
-    """Everything is taken, or too little is left."""
-    return Refusal(Reason.NO_ROOM, sentences.no_free_slice(slice_class), resolvable=True)
+def no_room(slice_class: SliceClass, *, resolvable: bool) -> Refusal:
+    """Everything is taken, or too little is left; not `resolvable` where even all of it would be too little."""
+    return Refusal(Reason.NO_ROOM, sentences.no_free_slice(slice_class), resolvable=resolvable)
 
 
 def sharing_denied() -> Refusal:

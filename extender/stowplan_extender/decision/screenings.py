@@ -46,12 +46,13 @@ def _wrong_gpu(newcomer: Newcomer, signature: Signature) -> Refusal | None:
 def _no_room(newcomer: Newcomer, signature: Signature) -> Refusal | None:
     requests = newcomer.requests
     room = signature.room(newcomer.tenancy.slice_class)
-    fits = (
-        requests.cpu_millicores <= signature.cpu_left_millicores
-        and requests.memory_bytes <= signature.memory_left_bytes
-        and (room is None or requests.count(room.resource) <= room.left)
-    )
-    return None if fits else reasons.no_room(newcomer.tenancy.slice_class)
+    asked = requests.count(room.resource) if room is not None else 0
+    fits = requests.cpu_millicores <= signature.cpu_left_millicores and not signature.memory_short and (room is None or asked <= room.left)
+    if fits:
+        return None
+    # A node that is too small as a whole is so without anybody on it, too.
+    large_enough = requests.cpu_millicores <= signature.cpu_millicores and (room is None or asked <= room.count)
+    return reasons.no_room(newcomer.tenancy.slice_class, resolvable=large_enough)
 
 
 def _no_sharing(newcomer: Newcomer, signature: Signature) -> Refusal | None:

@@ -62,14 +62,15 @@ class Signature:
     """Allocatable."""
     cpu_left_millicores: int
     """Allocatable less what every pod there requests, bound or promised; may be below zero."""
-    memory_left_bytes: int
+    memory_short: bool
+    """Whether less memory is left than the newcomer asks for: not how much, for of machines of one kind no two have the same to the byte."""
     rooms: tuple[Room, ...]
     occupiers: tuple[Occupier, ...]
     """In canonical order."""
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts = (self.cpu_device, self.cpu_millicores, self.cpu_left_millicores, self.memory_left_bytes, self.rooms, self.occupiers)
+        parts = (self.cpu_device, self.cpu_millicores, self.cpu_left_millicores, self.memory_short, self.rooms, self.occupiers)
         object.__setattr__(self, "_hash", hash(parts))
 
     def __hash__(self) -> int:
@@ -80,8 +81,13 @@ class Signature:
         return next((room for room in self.rooms if room.slice_class == slice_class), None)
 
 
-def signature_of(state: NodeState) -> Signature:
-    """What of a node's state matters. A lodger that stands there twice (promised and bound) counts once."""
+def memory_left_bytes(state: NodeState) -> int:
+    """What is left of a node's memory; below zero where more was promised than the node has now."""
+    return state.inventory.memory_bytes - sum(lodger.requests.memory_bytes for lodger in {lodger.uid: lodger for lodger in state.lodgers}.values())
+
+
+def signature_of(state: NodeState, memory_bytes: int = 0) -> Signature:
+    """What of a node's state matters to a newcomer that asks for so much memory. A lodger that stands there twice (promised and bound) counts once."""
     lodgers = {lodger.uid: lodger for lodger in state.lodgers}.values()
     inventory = state.inventory
     taken: Counter[ResourceName] = Counter()
@@ -93,7 +99,7 @@ def signature_of(state: NodeState) -> Signature:
         cpu_device=inventory.cpu_device,
         cpu_millicores=inventory.cpu_millicores,
         cpu_left_millicores=inventory.cpu_millicores - sum(lodger.requests.cpu_millicores for lodger in lodgers),
-        memory_left_bytes=inventory.memory_bytes - sum(lodger.requests.memory_bytes for lodger in lodgers),
+        memory_short=memory_left_bytes(state) < memory_bytes,
         rooms=tuple(sorted(rooms, key=lambda room: (room.slice_class, room.resource))),
         occupiers=tuple(sorted((occupier_of(lodger) for lodger in lodgers if _is_felt(lodger)), key=_place)),
     )
