@@ -59,7 +59,6 @@ def stripped(content: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[bytes,
         GraphRefused: the model cannot be analysed.
         Refused: without its weights it is another graph.
     """
-    from stowplan_fleet.errors import GraphRefused
     from stowplan_predictor.graphs import strippings
     from stowplan_predictor.graphs.loading import load_graph
     from stowplan_predictor.measuring.structures import strip_weights
@@ -68,12 +67,32 @@ def stripped(content: bytes, shapes: dict[str, tuple[int, ...]]) -> tuple[bytes,
     lean = strippings.strip(content)
     # Constants beyond a handful of elements decide no shape in exported models; where they do, they are kept as far as an analysis reads them at all.
     for structure in (strip_weights(lean), lean):
-        try:
-            if load_graph(structure, shapes).digest == graph:
-                return structure, graph
-        except GraphRefused:
+        if not _is_the_same(structure, shapes, graph):
             continue
+        if len(structure) >= _CONFIGMAP_BYTES and _is_the_same(nameless := _without_names(structure), shapes, graph):
+            return nameless, graph
+        return structure, graph
     raise Refused("the model without its weights is another graph; its structure depends on them, so use the model itself")
+
+
+def _is_the_same(structure: bytes, shapes: dict[str, tuple[int, ...]], graph: "GraphDigest") -> bool:
+    from stowplan_fleet.errors import GraphRefused
+    from stowplan_predictor.graphs.loading import load_graph
+
+    try:
+        return load_graph(structure, shapes).digest == graph
+    except GraphRefused:
+        return False
+
+
+def _without_names(structure: bytes) -> bytes:
+    """Nodes need no names, and exporters write whole scopes into them: a third of the structure of a network of thousands of nodes."""
+    import onnx
+
+    model = onnx.load_model_from_string(structure)
+    for node in model.graph.node:
+        node.ClearField("name")
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from stowplan_cli.stripping import stripped
+from stowplan_fleet.errors import GraphRefused
 from stowplan_predictor.graphs.loading import load_graph
 
 torch = pytest.importorskip("torch", reason="probe: the training libraries are not installed")
@@ -109,6 +112,8 @@ _FAMILIES: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
 }
 # The older exporter cannot write them (aten::diff).
 _NEW_ONLY = {"gpt2", "llama"}
+# One of each way in which shapes depend on values: windows, patches, shuffles, attention, pooling, positions; and the largest structures.
+_STRIPPED = ["bert", "deberta", "maxvit", "mobilevit", "resnet", "segformer", "shufflenet", "swin", "t5", "vit", "whisper", "xcit"]
 # The newer exporter takes seconds for each, so a few of every kind; torch 2.13 cannot export T5's attention that way.
 _NEW = ["resnet", "mobilenet_v3", "shufflenet", "vit", "bert", "whisper", "gpt2", "llama"]
 
@@ -155,15 +160,61 @@ def test_family_of_the_older_exporter(family: str, batch: int, exports: dict[str
     assert graph.flops > 0
 
 
+@pytest.mark.parametrize("family", _STRIPPED)
+def test_family_without_its_weights(family: str, exports: dict[str, bytes]) -> None:
+    """`stowplan strip` leaves a fraction that fits a ConfigMap, without any large floating-point tensor, and the same graph at every batch size."""
+    if family not in exports:
+        exports[family] = _exported(family, new=False)
+    content, shape = exports[family], _FAMILIES[family][1]
+
+    structure, digest = stripped(content, {"x": shape})
+
+    assert len(structure) < 1 << 20
+    assert max(map(_float_values, onnx.load_model_from_string(structure).graph.initializer), default=0) <= 16
+    assert digest == load_graph(content, {"x": shape}).digest == load_graph(structure, {"x": shape}).digest
+    other = {"x": (3, *shape[1:])}
+    assert load_graph(structure, other).digest == load_graph(content, other).digest != digest
+
+
+@pytest.mark.parametrize("family", ["bert", "swin", "shufflenet", "vit"])
+def test_integers_of_real_models_decide_shapes(family: str, exports: dict[str, bytes]) -> None:
+    """The test above means something: without the integers that stripping keeps, these are other graphs or none."""
+    if family not in exports:
+        exports[family] = _exported(family, new=False)
+    content, shape = exports[family], {"x": _FAMILIES[family][1]}
+    structure, digest = stripped(content, shape)
+    model = onnx.load_model_from_string(structure)
+    tensors = [*model.graph.initializer, *(item.t for node in model.graph.node for item in node.attribute if item.name == "value")]
+    integers = [tensor for tensor in tensors if tensor.data_type == onnx.TensorProto.INT64]
+    assert integers
+    for tensor in integers:
+        values = np.ones_like(onnx.numpy_helper.to_array(tensor))
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+    try:
+        found = load_graph(model.SerializeToString(), shape).digest
+    except GraphRefused:
+        return
+    assert found != digest
+
+
+def _float_values(tensor: onnx.TensorProto) -> int:
+    """How many floating-point values a tensor holds in the file."""
+    if tensor.data_type not in {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16}:
+        return 0
+    return max(len(tensor.raw_data) // 4, len(tensor.float_data), len(tensor.double_data))
+
+
 @pytest.mark.parametrize("family", _NEW)
 def test_family_of_the_newer_exporter(family: str) -> None:
-    """The same for graphs that `dynamo=True` writes, which use other operators."""
+    """The same for graphs that `dynamo=True` writes, which use other operators; without weights they are the same graphs."""
     content = _exported(family, new=True)
 
     graph = load_graph(content)
 
     assert [graph.tensors[name].shape for name in graph.outputs] == _true_shapes(content, _FAMILIES[family][1])
     assert graph.flops > 0
+    assert load_graph(stripped(content, {})[0]).digest == graph.digest
 
 
 @pytest.fixture(scope="module")
