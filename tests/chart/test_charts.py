@@ -23,6 +23,7 @@ from stowplan_operator.settings import OperatorSettings
 from stowplan_predictor.serving.measures import Measures
 from stowplan_predictor.serving.settings import PredictorSettings
 from support import api_definitions
+from support.chart_switches import SWITCHES
 
 pytestmark = pytest.mark.controlplane
 CHART = Path(__file__).resolve().parents[2] / "charts" / "stowplan"
@@ -65,27 +66,6 @@ def system(apiserver: Cluster) -> Iterator[Cluster]:
     yield apiserver
     apiserver.kubectl("delete", "namespace", SYSTEM, "--wait=false")
     apiserver.kubectl("delete", *(argument for definition in OTHERS for argument in ("-f", str(definition()))))
-
-
-SWITCHES = [
-    (),
-    ("scheduler.replicas=1", "scheduler.extender.recording.decisions=500"),
-    ("crds.enabled=false", "rbac.aggregate=false"),
-    ("operator.models.httpsHosts[0]=models.example.com:8443", "operator.models.s3Buckets[0]=models", "operator.serviceAccountAnnotations.role=arn"),
-    ("networkPolicy.enabled=false", "podDisruptionBudget.enabled=false"),
-    ("descriptorsNamespace=kube-public", "images.pullSecrets[0].name=registry", "logLevel=debug"),
-    ("networkPolicy.apiServer.cidrs[0]=10.0.0.1/32", "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"),
-    ("scheduler.priorityClassName=", "predictor.nodeSelector.disk=fast", "operator.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution=null"),
-    ("monitoring.serviceMonitor.enabled=true", "monitoring.serviceMonitor.labels.release=prom", "monitoring.alerts.enabled=true"),
-    ("monitoring.dashboards.enabled=true", "monitoring.recordings.enabled=true", "monitoring.runbooks=https://runbooks.example.com/stowplan"),
-    ("predictor.replicas=3", "predictor.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution=null"),
-    ("tls.enabled=false", "networkPolicy.enabled=false"),
-    ("tls.generated.days=90", "predictor.replicas=2"),
-    ("tls.certManager.enabled=true",),
-    ("tls.certManager.enabled=true", "tls.certManager.issuerRef.name=company", "tls.certManager.issuerRef.kind=ClusterIssuer", "tls.certManager.duration=168h"),
-    ("tls.existingSecrets.predictor=ours", "tls.existingSecrets.operator=theirs", "tls.existingSecrets.scheduler=theirs"),
-    ("operator.prices.epyc-9b14/cpu:1=0.05", "operator.prices.NVIDIA-A100-SXM4-80GB=1000000"),
-]
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda switches: switches[0] if switches else "defaults")
@@ -150,17 +130,53 @@ def test_the_scheduler_is_configured_as_in_our_tests(controlplane_binaries: Bina
     assert config["leaderElection"] == {"leaderElect": True, "resourceName": "stowplan-scheduler", "resourceNamespace": SYSTEM}
 
 
+# Who speaks to the API server; the predictor reads tenants' models, and the test asks others only.
+WITH_TOKEN = {"stowplan-operator", "stowplan-scheduler"}
+
+
 def test_every_container_is_hardened(controlplane_binaries: Binaries) -> None:
-    """No container may gain rights, write to its root, or run as root."""
-    for item in rendered(controlplane_binaries):
-        if item["kind"] != "Deployment":
-            continue
-        spec = item["spec"]["template"]["spec"]
+    """No container, that of `helm test` included, may gain rights, write to its root or run as root; a token is only where the API server is called."""
+    items = rendered(controlplane_binaries)
+    pods = {item["metadata"]["name"]: item["spec"].get("template", item)["spec"] for item in items if item["kind"] in ("Deployment", "Pod")}
+    accounts = {item["metadata"]["name"]: item for item in items if item["kind"] == "ServiceAccount"}
+    assert set(pods) == {"stowplan-predictor", "stowplan-operator", "stowplan-scheduler", "stowplan-test"}
+    for name, spec in pods.items():
         assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in spec["containers"]:
+        assert spec["enableServiceLinks"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+        assert not [volume for volume in spec.get("volumes", ()) if "hostPath" in volume]
+        assert spec.get("automountServiceAccountToken", True) is (name in WITH_TOKEN)
+        if name != "stowplan-test":
+            assert spec["serviceAccountName"] == name
+            assert accounts[name].get("automountServiceAccountToken", True) is (name in WITH_TOKEN)
+        for container in [*spec["containers"], *spec.get("initContainers", ())]:
             context = container["securityContext"]
             assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"], context["capabilities"]) == (False, True, {"drop": ["ALL"]})
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_policies_let_components_call_only_whom_they_need(controlplane_binaries: Binaries) -> None:
+    """The predictor may call nobody; operator and scheduler the predictor, the API server and, to find the predictor's name, DNS. Every pod has its policy."""
+    items = rendered(controlplane_binaries)
+    policies = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "NetworkPolicy"}
+    deployments = [item for item in items if item["kind"] == "Deployment"]
+    assert set(policies) == {item["metadata"]["name"] for item in deployments}
+    for item in deployments:
+        policy = policies[item["metadata"]["name"]]
+        assert policy["podSelector"] == item["spec"]["selector"]
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policies["stowplan-predictor"]["egress"] == []
+    # Models outside the cluster are reached by the same addresses and ports, which are open by default.
+    for name in WITH_TOKEN:
+        peer, dns, api = policies[name]["egress"]
+        (to,) = peer["to"]
+        assert to["podSelector"]["matchLabels"] == policies["stowplan-predictor"]["podSelector"]["matchLabels"]
+        assert peer["ports"] == [{"port": "grpc", "protocol": "TCP"}]
+        assert {port["port"] for port in dns["ports"]} == {53}
+        assert [list(where) for where in api["to"]] == [["ipBlock"], ["ipBlock"]]
+        assert {port["port"] for port in api["ports"]} == {443, 6443}
 
 
 @pytest.mark.parametrize(("values", "namespace"), [((), SYSTEM), (("--set", "descriptorsNamespace=devices"), "devices")])
@@ -244,11 +260,14 @@ def test_alerts_ask_for_metrics_that_exist(controlplane_binaries: Binaries) -> N
 
 
 def test_one_scheduler_survives_a_drain(controlplane_binaries: Binaries) -> None:
-    """Two replicas on nodes of their own where possible, and a budget; with one replica no budget that would block every drain."""
+    """Two replicas in zones and on nodes of their own where possible, and a budget; with one replica no budget that would block every drain."""
     items = rendered(controlplane_binaries)
     spec = the(items, "Deployment", "stowplan-scheduler")["spec"]
     assert spec["replicas"] == 2
     assert spec["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("topology.kubernetes.io/zone", "ScheduleAnyway")
+    assert spread["labelSelector"] == spec["selector"]
     assert the(items, "PodDisruptionBudget", "stowplan-scheduler")["spec"]["minAvailable"] == 1
     single = rendered(controlplane_binaries, "--set", "scheduler.replicas=1")
     assert not [item for item in single if item["kind"] == "PodDisruptionBudget"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Release:
 
     def helm(self, *arguments: str) -> None:
         """Runs helm on the cluster."""
-        command = [self.cluster.binaries.path("helm"), "--kubeconfig", str(self.cluster.kubeconfig()), *arguments, "-n", SYSTEM_NAMESPACE]
+        command = [str(self.cluster.binaries.path("helm")), "--kubeconfig", str(self.cluster.kubeconfig()), *arguments, "-n", SYSTEM_NAMESPACE]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
 
     def look(self) -> None:
@@ -72,7 +73,7 @@ class Release:
     def mount(self) -> None:
         """What the Secrets hold now reaches the files of every container."""
         for name in {secret for secret, _ in self.containers.values()}:
-            data = wait_until(lambda name=name: self.secret(name), 30, lambda name=name: f"no Secret {name}; cert-manager says:\n{self.said()}")
+            data = wait_until(partial(self.secret, name), 30, self.said)
             if name not in self.volumes:
                 self.volumes[name] = SecretVolume(self.folder / name)
             self.volumes[name].write(data["tls.crt"], data["tls.key"], data["ca.crt"])

@@ -56,8 +56,18 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* Replicas prefer nodes of their own, unless the values say where they go. */}}
+{{/* Replicas prefer zones and nodes of their own, unless the values say where they go. */}}
 {{- define "stowplan.spread" -}}
+topologySpreadConstraints:
+{{- with .values.topologySpreadConstraints }}
+{{ toYaml . | indent 2 }}
+{{- else }}
+  - topologyKey: topology.kubernetes.io/zone
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{ include "stowplan.selector" .context | nindent 8 }}
+{{- end }}
 {{- if not .values.affinity }}
 affinity:
   podAntiAffinity:
