@@ -15,7 +15,7 @@ class ConditionType(StrEnum):
     """Conditions of an InferenceService."""
 
     READY = "Ready"
-    """All servers run and answer; the one condition to wait for."""
+    """All replicas serve, the model could be judged, and a slice class is predicted to do; the one condition to wait for."""
     MODEL_ANALYZED = "ModelAnalyzed"
     """The model was read and the predictor knows its graph."""
     PLACEABLE = "Placeable"

@@ -1,6 +1,7 @@
 """The InferenceService API against the real API server: what it takes, what it fills in, and what it says to what it does not take."""
 
 import copy
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -161,10 +162,10 @@ REFUSED = [
     (with_("spec.model.uri", "https://example.org/" + "m" * 1024), "may not be more than 1024"),
     (with_("spec.model.uri", "configmap://net-graph"), "a ConfigMap is named configmap://NAME/KEY"),
     (with_("spec.model.uri", "configmap://other-ns/net/model.onnx"), "a ConfigMap is named configmap://NAME/KEY"),
-    (with_("spec.model.digest", "sha256:abc"), "spec.model.digest"),
-    (with_("spec.model.digest", "md5:" + "0" * 32), "spec.model.digest"),
-    (with_("spec.model.runtime", "ONNX Runtime"), "spec.model.runtime"),
-    (with_("spec.model.inputShapes", {"x": [1, 0]}), "spec.model.inputShapes.x[1]"),
+    (with_("spec.model.digest", "sha256:abc"), "spec.model.digest in body should match '^sha256:[0-9a-f]{64}$'"),
+    (with_("spec.model.digest", "sha256:" + "0" * 65), "spec.model.digest: Too long: may not be more than 71"),
+    (with_("spec.model.runtime", "ONNX Runtime"), "spec.model.runtime in body should match '^[a-z0-9]"),
+    (with_("spec.model.inputShapes", {"x": [1, 0]}), "spec.model.inputShapes.x[1] in body should be greater than or equal to 1"),
     (with_("spec.model.inputShapes", {"x": [-1]}), "greater than or equal to 1"),
     (with_("spec.model.inputShapes", {"x": [1 << 31]}), "less than or equal to 2147483647"),
     (with_("spec.model.inputShapes", {"x": ["batch"]}), "must be of type integer"),
@@ -210,7 +211,7 @@ REFUSED = [
     # The template.
     (with_(CONTAINERS, [SERVER, SERVER]), "Duplicate value"),
     (with_(CONTAINERS, [SERVER | {"name": f"c{index}"} for index in range(17)]), "must have at most 16 items"),
-    (with_(f"{CONTAINER}.name", "Server"), f"{CONTAINERS}[0].name"),
+    (with_(f"{CONTAINER}.name", "Server"), f"{CONTAINERS}[0].name in body should match '^[a-z0-9]"),
     (with_("spec.template.spec.schedulerName", "default-scheduler"), "no other scheduler keeps the objective"),
     (with_("spec.template.spec.nodeName", "n1"), "goes past every scheduler; use nodeSelector"),
     (with_("spec.template.spec.restartPolicy", "Never"), "a service does not end"),
@@ -222,6 +223,13 @@ REFUSED = [
     (with_(f"{CONTAINER}.resources", {"limits": {"nvidia.com/gpu": 1}}), "are set by the chosen slice"),
     (with_(f"{CONTAINER}.resources", {"requests": {"stowplan.dev/slo": "1"}}), "are set by the chosen slice"),
 ]
+
+
+def test_there_are_fifty_mistakes_and_more() -> None:
+    """No two objects are alike, and they are refused in fifty different ways at least."""
+    mistakes = [json.dumps(item, sort_keys=True) for item, _ in REFUSED]
+    assert len(set(mistakes)) == len(mistakes) >= 75
+    assert len({message for _, message in REFUSED}) >= 50
 
 
 @pytest.mark.parametrize(("item", "message"), REFUSED, ids=[f"{number}: {message[:50]}" for number, (_, message) in enumerate(REFUSED)])

@@ -136,7 +136,7 @@ async def test_somebody_who_will_not_stop_is_named_and_not_fought(caplog: pytest
     edit()
     await scene.wait(10)
     assert scene.world.stored[scene.name]["spec"]["replicas"] == 9
-    assert scene.conditions()["Ready"] == ("False", "ForeignEdits")
+    assert (scene.conditions()["Ready"], scene.conditions()["Scheduled"]) == (("False", "ForeignEdits"), ("False", "WaitingForPlacement"))
     assert "hpa changed it 4 times within 10 minutes" in scene.world.condition(scene.name, "Ready")["message"]
     assert scene.metrics.registry.get_sample_value("stowplan_operator_reverts_total") == 3
     assert [record.manager for record in caplog.records if "somebody else" in record.message] == ["hpa"] * 3  # type: ignore[attr-defined]

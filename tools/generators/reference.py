@@ -23,7 +23,7 @@ _ENUMS = (
     ("Conditions", "Of an InferenceService; each has `observedGeneration`.", "stowplan_fleet.reasons", "ConditionType"),
     (
         "Reasons of conditions and events",
-        "An event is written where a condition changes its status or reason, never for each look.",
+        "An event is written where a condition changes its status or reason, never for each look; a condition that begins as unknown has none, but for Ready.",
         "stowplan_fleet.reasons",
         "ConditionReason",
     ),

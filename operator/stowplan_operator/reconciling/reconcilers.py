@@ -216,7 +216,8 @@ class Reconciler:
             if ConditionType.READY not in look.verdicts:
                 look.say(Verdict(ConditionType.READY, Holds.FALSE if blocker else Holds.UNKNOWN, because.reason, because.message))
             return None
-        if (refused := look.verdicts.get(ConditionType.READY)) is not None and not self._views.pods(self._name(look)):
+        refused = look.verdicts.get(ConditionType.READY)
+        if refused is not None and refused.reason is not ConditionReason.FOREIGN_EDITS and not self._views.pods(self._name(look)):
             look.say(Verdict(ConditionType.SCHEDULED, Holds.UNKNOWN, refused.reason, "the Deployment was not made, so there are no pods"))
             return None
         placement = self._placement(look, present)
