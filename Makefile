@@ -28,9 +28,7 @@ run: .venv/.installed-cli ## Place the example services on the example cluster, 
 	@$(BIN)/stowplan place -f examples/services.yaml --cluster examples/cluster.yaml --models examples/models
 
 .PHONY: test
-test: .venv/.installed-dev controlplane ## Everything: lint, types, contracts, drift, unit, property, integration, end-to-end
-	@$(MAKE) lint
-	@$(MAKE) drift
+test: .venv/.installed-dev controlplane lint drift ## Everything: lint, types, contracts, drift, unit, property, integration, end-to-end
 	@$(BIN)/pytest
 
 .PHONY: unit
@@ -56,7 +54,7 @@ format: .venv/.installed-dev ## Format the code
 	@$(BIN)/ruff format .
 
 .PHONY: generate
-generate: .venv/.installed-dev ## Make the generated files anew (gRPC stubs, examples, accuracy tables)
+generate: .venv/.installed-dev ## Make the generated files anew (gRPC stubs, examples, reference, dashboards, pages of figures)
 	@PATH=$(CURDIR)/$(BIN):$$PATH tools/generate.sh
 
 .PHONY: drift

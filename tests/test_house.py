@@ -29,25 +29,18 @@ def test_test_modules_have_distinct_names() -> None:
 
 
 def test_make_lists_every_habit() -> None:
-    """`make` alone names each target that a person may type."""
+    """`make` alone names each target that a person may type, with what it does."""
     listed = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for habit in (
-        "run",
-        "test",
-        "lint",
-        "format",
-        "generate",
-        "controlplane",
-        "images",
-        "cluster",
-        "cluster-down",
-        "e2e",
-        "bench",
-        "dataset",
-        "train",
-        "clean",
-    ):
-        assert re.search(rf"^  {habit}\s+\S", listed, re.MULTILINE), habit
+    makefile = (ROOT / "Makefile").read_text()
+    habits = set(re.findall(r"^([a-z0-9-]+):", makefile, re.MULTILINE))
+    assert {"run", "test", "lint", "generate", "controlplane", "images", "cluster", "bench", "dataset", "train", "clean"} <= habits
+    assert habits == set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
+    assert habits == set(re.findall(r"^  (\S+)\s+\S", listed, re.MULTILINE))
+
+
+def test_a_dry_run_of_a_habit_runs_nothing() -> None:
+    """Make carries out lines that name `$(MAKE)` even under -n, and with `.ONESHELL` that is the whole recipe: `make -n test` would run every test."""
+    assert not re.search(r"\$[({]MAKE[)}]", (ROOT / "Makefile").read_text())
 
 
 def test_serving_extras_hold_no_torch() -> None:
