@@ -1,6 +1,7 @@
 """The predictor over gRPC.
 
-Every call has a deadline, shared by its attempts. Only UNAVAILABLE is tried again, once, at the next target where there is one: a request that ran into its
+Every call has a deadline, shared by its attempts. Only UNAVAILABLE is tried again, once, at the next target where there is one, and CANCELLED, which is what
+a server that ends says to requests that reached it too late (ours alone are cancelled by a task's end, which is no such error): a request that ran into its
 deadline or failed inside would do so again. A model is pushed to all targets, because each predictor remembers graphs for itself.
 """
 
@@ -33,6 +34,9 @@ RETRY_KEY: Final = "stowplan-retry"
 RETRY_BUSY: Final = "busy"
 # How long to wait then, in milliseconds: gRPC's own spelling (gRFC A6), so that other clients' retry policies heed it too.
 PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+
+# Nothing was done for the request, and another server may.
+_ELSEWHERE: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ class GrpcPredictor:
         try:
             return await self._method(first, method)(request, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if error.code() not in _ELSEWHERE:
                 raise self._refusal(method, first, error) from error
         if second != first:
             self._preferred += 1

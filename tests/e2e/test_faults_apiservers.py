@@ -68,12 +68,14 @@ def test_a_binding_answered_late_though_it_succeeded_is_found_out(served: Stage,
     weather.lose.add("/binding")
     served.apply(by_hand("and-another", "patient"))
     assert await_node(served, "and-another") == "only"
-    await_named(served.extender, "bound although the answer said otherwise", "stowplan_extender_bindings_total", outcome="ok")
+    await_named(served.extender, "bound although the answer said otherwise", "stowplan_extender_doubtful_bindings_total", found="bound")
 
 
 def test_an_api_server_that_is_slow_costs_time_and_nothing_else(served: Stage, weather: Weather) -> None:
-    """Each binding waits longer than we do: it is given up on and tried again; what the scheduler tries meanwhile never takes more than there is."""
-    weather.wait_s["/binding"] = 1.5
+    """Every request waits, and a binding longer than we do: it is given up on and tried again; what the scheduler tries meanwhile never takes more than
+    there is.
+    """
+    weather.wait_s["/"] = 1.5
     for index in range(4):
         served.apply(by_hand(f"more-{index}", "patient"))
     await_named(served.extender, "the pod was not bound", "stowplan_extender_refusals_total", verb="bind", cause="NotYet")

@@ -5,33 +5,25 @@ import signal
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-import controlplane_parts as parts
 import pytest
-from controlplane_clusters import Cluster
 from stowplan_extender.settings import LeaseSettings
 from stowplan_fleet import keys
-from support import components
-from support.components import SYSTEM_NAMESPACE, Extender, answers
+from support.components import answers
 from support.controlplane import PATIENCE_S, apply, node, wait_until
 from support.objectives import between, upper_ms
+from support.replicas import leader, two_replicas
 from support.stages import Stage, inference_service
-from support.troubles import CROWDED, QUICK, QUICK_CORE, again, await_named, await_node, by_hand, create_pod, node_of, plain_pod, shiftable_clock, stopped
+from support.troubles import CROWDED, QUICK, QUICK_CORE, await_named, await_node, by_hand, create_pod, node_of, plain_pod, shiftable_clock, stopped
 from support.weathers import Weather
 from support.wiretaps import Call
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.faults]
-
-LEASE = "stowplan-scheduler"
-# client-go's own times (15, 10 and 2 s), shortened as far as a busy machine allows: who does not renew in time ends by itself.
-TIMES = {"leaseDuration": "9s", "renewDeadline": "7s", "retryPeriod": "1s"}
 
 
 @pytest.fixture
@@ -45,55 +37,6 @@ def served(stage: Stage, weather: Weather) -> Stage:
     stage.apply(inference_service("lone", "resnet50", between(upper_ms(alone), upper_ms(beside)), slice_classes=[QUICK_CORE]))
     stage.await_bound("lone")
     return stage
-
-
-def replica(stage: Stage, name: str, weather: Weather) -> Extender:
-    """A scheduler with leader election and an extender beside it, as two containers of a pod of that name: the scheduler's host name is the pod's."""
-    cluster = stage.cluster
-    lease = {"LEASE_NAME": LEASE, "LEASE_NAMESPACE": SYSTEM_NAMESPACE, "LEASE_POD_NAME": name, "LEASE_CACHE_S": "0.5"}
-    settings = {f"STOWPLAN_EXTENDER_{key}": value for key, value in lease.items()}
-    extender = components.extender(cluster, stage.predictor_port, "stowplan-scheduler", weather.url, name=f"extender-{name}", more=settings)
-    extender.start()
-    configuration = parts.scheduler_configuration("stowplan", cluster.kubeconfig("system:kube-scheduler"), f"http://127.0.0.1:{extender.port}")
-    configuration["leaderElection"] = {"leaderElect": True, "resourceName": LEASE, "resourceNamespace": SYSTEM_NAMESPACE, **TIMES}
-    file = cluster.run_dir / f"scheduler-{name}.json"
-    file.write_text(json.dumps(configuration))
-    start = f"hostname {name} && exec {cluster.binaries.path('kube-scheduler')} --config={file} --secure-port=0 -v=2"
-    cluster.start(f"scheduler-{name}", ["unshare", "--uts", "sh", "-c", start])
-    return extender
-
-
-def leader(cluster: Cluster) -> str:
-    """The pod that the Lease names."""
-    found = cluster.kubectl("get", "lease", LEASE, "-n", SYSTEM_NAMESPACE, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
-    return found.rpartition("_")[0]
-
-
-@contextmanager
-def two_replicas(stage: Stage, weather: Weather) -> Iterator[dict[str, Extender]]:
-    """Two schedulers with their extenders in place of the one of the other tests; `pod-a` leads."""
-    cluster = stage.cluster
-    rights = [
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "leases", "namespace": SYSTEM_NAMESPACE},
-         "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]},
-        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "leases", "namespace": SYSTEM_NAMESPACE},
-         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leases"},
-         "subjects": [{"kind": "User", "name": "system:kube-scheduler"}]},
-    ]  # fmt: skip
-    apply(cluster, *rights)
-    cluster.kubectl("delete", "lease", LEASE, "-n", SYSTEM_NAMESPACE, "--ignore-not-found")
-    cluster.stop("kube-scheduler-stowplan", kill=True)
-    found: dict[str, Extender] = {}
-    try:
-        for name in ("pod-a", "pod-b"):
-            found[name] = replica(stage, name, weather)
-            wait_until(lambda: leader(cluster) == "pod-a", 20, "pod-a leads")
-        yield found
-    finally:
-        for name in found:
-            cluster.stop(f"scheduler-{name}", kill=True)
-            cluster.stop(f"extender-{name}", kill=True)
-        cluster.start_again("kube-scheduler-stowplan")
 
 
 def test_a_leader_lost_between_filter_and_bind_binds_nothing(served: Stage, weather: Weather) -> None:
@@ -116,7 +59,8 @@ def test_a_leader_lost_between_filter_and_bind_binds_nothing(served: Stage, weat
         assert "names pod-b" in refused["Error"], "whoever lost the Lease binds nothing any more"
         assert await_node(served, "one-more") == "second"
         await_named(extenders["pod-a"], "no longer leading", "stowplan_extender_refusals_total", verb="bind", cause="NotLeading")
-        await_named(extenders["pod-b"], "leading", "stowplan_extender_leading")
+        await_named(extenders["pod-b"], "another pod's scheduler leads now", "stowplan_extender_scheduler_changes_total", change="taken over")
+        await_named(extenders["pod-b"], '"leading"', "stowplan_extender_leading")
         served.apply(by_hand("too-many", "lone"))
         served.await_refusal("lone", CROWDED)
 
@@ -136,12 +80,13 @@ def test_an_extender_that_hangs_gives_up_the_lease_with_its_scheduler(served: St
             assert leader(served.cluster) == "pod-b"
         body = {"PodName": "one-more", "PodNamespace": served.namespace, "PodUID": "", "Node": "only"}
         assert ask(extenders["pod-a"].port, "bind", body)["Error"]
-        await_named(extenders["pod-b"], "leading", "stowplan_extender_bindings_total", outcome="ok")
+        await_named(extenders["pod-b"], "another pod's scheduler leads now", "stowplan_extender_scheduler_changes_total", change="taken over")
+        assert extenders["pod-b"].risen("stowplan_extender_bindings_total", outcome="ok") > 0
         assert node_of(served, "one-more") == "second"
 
 
 def test_a_strangers_pod_that_takes_the_place_in_between_is_noticed(served: Stage) -> None:
-    """Between filter and bind another scheduler puts a pod on the node that leaves no core: the binding is refused, and the pod goes elsewhere."""
+    """Between filter and bind the default scheduler puts a pod on the node that leaves no core: the binding is refused, and the pod goes elsewhere."""
     served.add_nodes(node("second", "2", QUICK))
     # A binding can be held for a moment only; on a busy machine the stranger may come too late, and the scene is played again.
     for name in ("one-more", "one-more-again", "one-more-at-last"):
@@ -156,7 +101,7 @@ def test_a_strangers_pod_that_takes_the_place_in_between_is_noticed(served: Stag
 
 
 def overtaken(stage: Stage, name: str) -> Call:
-    """A pod is filtered, a stranger takes half of node `second`, and only then the pod is to be bound; the first binding tried."""
+    """A pod is filtered, the default scheduler gives most of node `second` to a stranger, and only then the pod is to be bound; the first binding tried."""
 
     def calls(verb: str) -> list[Call]:
         return [call for call in stage.wiretap.about(stage.namespace, verb) if call.pod.endswith(f"/{name}")]
@@ -165,7 +110,7 @@ def overtaken(stage: Stage, name: str) -> Call:
         stage.apply(by_hand(name, "lone"))
         wait_until(lambda: calls("filter"), 20, "a filter")
         before = stage.extender.metric("stowplan_extender_view_objects", kind="pods")
-        create_pod(stage.cluster, stage.namespace, plain_pod(f"stranger-to-{name}", "1500m", nodeName="second"))
+        create_pod(stage.cluster, stage.namespace, plain_pod(f"stranger-to-{name}", "1500m", nodeSelector={"kubernetes.io/hostname": "second"}))
         wait_until(lambda: stage.extender.metric("stowplan_extender_view_objects", kind="pods") > before, 5, "the stranger seen")
         gate.set()
     return wait_until(lambda: calls("bind"), 20, lambda: stage.tell("lone"))[0]
@@ -260,15 +205,6 @@ def test_a_node_relabelled_or_removed_under_its_residents(served: Stage, how: st
     body = {"Pod": waiting, "Nodes": None, "NodeNames": ["only"]}
     wait_until(lambda: CROWDED in json.dumps(ask(served.extender.port, "filter", body)), 30, "the node is judged as before")
     assert node_of(served, "waiting") == ""
-
-
-def test_a_restarted_scheduler_takes_up_where_it_was(served: Stage) -> None:
-    """The scheduler is killed while its pod waits for a place and started again: a place that appears is taken, once."""
-    served.apply(by_hand("one-more", "lone"))
-    served.await_refusal("lone", CROWDED)
-    again(served.cluster, "kube-scheduler-stowplan")
-    served.add_nodes(node("second", "4", QUICK))
-    assert await_node(served, "one-more") == "second"
 
 
 def ask(port: int, verb: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,10 @@ def test_an_event_of_a_megabyte_is_read(served: Stage, weather: Weather) -> None
         served.cluster.kubectl("replace", "-f", "-", stdin=json.dumps(large | {"data": {"notes.txt": "x" * 1_040_000}}))
         wait_until(lambda: weather.longest_line > 1_000_000, 10, "an event of a megabyte")
         wait_until(lambda: served.extender.metric("stowplan_extender_view_events_total", resource="configmaps") > events, 10, "the event counted")
+        await_named(served.extender, "a large object", "stowplan_extender_large_objects_total", resource="configmaps")
+        told = next(line for line in map(json.loads, served.extender.log().splitlines()) if line["msg"] == "a large object")
+        assert told["object"]["name"] == "large"
+        assert told["bytes"] > 1_000_000
         assert served.extender.metric("stowplan_extender_watches_broken_total", resource="configmaps") == broken
         served.add_nodes(node("second", "4", QUICK))
         served.apply(by_hand("one-more", "lone"))

@@ -86,9 +86,10 @@ async def test_an_unavailable_predictor_is_asked_once_more() -> None:
         assert predictor.calls == 2
 
 
-async def test_the_second_attempt_goes_elsewhere_and_stays_there() -> None:
-    """With another predictor at hand the second attempt asks that one, and so does the next question first."""
-    async with serving(failing(grpc.StatusCode.UNAVAILABLE)) as (dead, dead_one), serving(one_answer) as (alive, alive_one):
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_the_second_attempt_goes_elsewhere_and_stays_there(code: grpc.StatusCode) -> None:
+    """With another predictor at hand the second attempt asks that one, and so does the next question first: one that is away, or that ends just now."""
+    async with serving(failing(code)) as (dead, dead_one), serving(one_answer) as (alive, alive_one):
         async with GrpcPredictor([dead, alive], 5.0) as predictor:
             for _ in range(3):
                 assert (await predictor.predict([QUESTION], {}, "r"))[0].basis is Basis.UNKNOWN

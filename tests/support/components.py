@@ -163,7 +163,7 @@ def operator(cluster: Cluster, predictor_port: int, user: str, server: str = "",
     """An operator that is not started yet; `server`: whom it takes for the API server, in place of the API server itself."""
     health_port, metrics_port = free_ports(2)
     environment = {
-        "STOWPLAN_OPERATOR_API_KUBECONFIG": str(_kubeconfig_of(cluster, user, name, server)),
+        "STOWPLAN_OPERATOR_API_KUBECONFIG": str(kubeconfig_of(cluster, user, name, server)),
         "STOWPLAN_OPERATOR_API_DESCRIPTORS_NAMESPACE": SYSTEM_NAMESPACE,
         "STOWPLAN_OPERATOR_PREDICTOR_TARGETS": f"127.0.0.1:{predictor_port}",
         "STOWPLAN_OPERATOR_SERVING_HEALTH_PORT": str(health_port),
@@ -185,7 +185,7 @@ def serves(port: int) -> bool:
 def extender(cluster: Cluster, predictor_port: int, user: str, server: str = "", *, name: str = "extender", more: Mapping[str, str] | None = None) -> Extender:
     """An extender that is not started yet; `server`: whom it takes for the API server, in place of the API server itself."""
     port, health_port = free_ports(2)
-    kubeconfig = _kubeconfig_of(cluster, user, name, server)
+    kubeconfig = kubeconfig_of(cluster, user, name, server)
     environment = {
         "STOWPLAN_EXTENDER_SERVING_PORT": str(port),
         "STOWPLAN_EXTENDER_SERVING_HEALTH_PORT": str(health_port),
@@ -196,7 +196,8 @@ def extender(cluster: Cluster, predictor_port: int, user: str, server: str = "",
     return Extender(cluster, health_port, health_port, environment | dict(more or {}), name, port)
 
 
-def _kubeconfig_of(cluster: Cluster, user: str, name: str, server: str) -> Path:
+def kubeconfig_of(cluster: Cluster, user: str, name: str, server: str) -> Path:
+    """The kubeconfig of a user for a process of that name, which takes `server` for the API server; empty: the API server itself."""
     kubeconfig = cluster.kubeconfig(user)
     if server:
         content = json.loads(kubeconfig.read_text())

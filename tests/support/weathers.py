@@ -1,7 +1,7 @@
 """Weather between our processes and the API server: a proxy in which a test makes requests fail, wait, or get lost, and watches fall silent, tear or swallow.
 
-Plain HTTP in front, the API server behind; tokens are passed on. Nothing is changed while nothing is set. It injects faults and records them: whoever
-looks for a proxy of production looks elsewhere.
+Plain HTTP in front, the API server behind; tokens are passed on (client-go shows none without TLS: the proxy is given one). JSON only. Nothing is changed
+while nothing is set. It injects faults and records them: whoever looks for a proxy of production looks elsewhere.
 """
 
 import asyncio
@@ -65,8 +65,9 @@ class Weather:
 
 
 class _Proxy:
-    def __init__(self, weather: Weather, cluster: Cluster) -> None:
+    def __init__(self, weather: Weather, cluster: Cluster, token: str) -> None:
         self._weather = weather
+        self._credentials = {"Authorization": f"Bearer {token}"} if token else {}
         self._target = cluster.url
         self._tls = ssl.create_default_context(cafile=str(cluster.ca_file))
         self._session: aiohttp.ClientSession | None = None
@@ -95,7 +96,8 @@ class _Proxy:
             await asyncio.sleep(seconds)
         for status in _matching(weather.refuse, what):
             return web.json_response({"kind": "Status", "apiVersion": "v1", "code": status, "message": "bad weather, made by a test"}, status=status)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "content-length", "accept-encoding"}}
+        shown = {name: value for name, value in request.headers.items() if name.lower() not in {"host", "content-length", "accept-encoding"}}
+        headers = self._credentials | shown
         try:
             async with self._session.request(request.method, self._target + request.path_qs, data=body or None, headers=headers) as answer:
                 if any(text in what for text in list(weather.lose)):
@@ -113,7 +115,7 @@ class _Proxy:
             return _cut(request)
 
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status)
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.headers.get("Content-Type", "application/json")})
         await response.prepare(request)
         async for line in _lines(answer):
             if not await self._event(request, response, line):
@@ -170,14 +172,14 @@ def _cut(request: web.Request) -> web.Response:
 
 
 @contextmanager
-def weather_before(cluster: Cluster) -> Iterator[Weather]:
-    """A proxy before a cluster's API server, in a thread of its own."""
+def weather_before(cluster: Cluster, token: str = "") -> Iterator[Weather]:
+    """A proxy before a cluster's API server, in a thread of its own; who shows no token shows that one."""
     (port,) = free_ports(1)
     weather = Weather(f"http://127.0.0.1:{port}")
     ready, ended, loops = threading.Event(), asyncio.Event(), list[asyncio.AbstractEventLoop]()
 
     async def serve() -> None:
-        proxy = _Proxy(weather, cluster)
+        proxy = _Proxy(weather, cluster, token)
         runner = await proxy.open(port)
         loops.append(asyncio.get_running_loop())
         ready.set()
