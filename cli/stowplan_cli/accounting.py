@@ -2,12 +2,13 @@
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stowplan_cli import clusters, optionsets, outputs, placing, progresses
+from stowplan_cli import clusters, optionsets, outputs, parts, placing, progresses
 from stowplan_cli.exits import Refused
 from stowplan_cli.views import View
 
@@ -15,11 +16,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from stowplan_fleet.answers import Answer
     from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
     from stowplan_predictor.serving.local import LocalPredictor
 
     from stowplan_cli.snapshots import Snapshot
     from stowplan_cli.standings import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What is said of a service."""
+
+    standings: Sequence["Standing"]
+    """Its servers."""
+    alone: "Answer | None" = None
+    """One more, with nobody beside it."""
+    verdicts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Whether one more would be let there, by node."""
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +56,9 @@ def explain_service(
         raise Refused(f"there is no InferenceService {name}; there are {known}")
     notes = list(found.problems)
     with progresses.waiting("judging"):
-        standings, verdicts = asyncio.run(_account(found, manifest, view.models, view.predictor(), notes))
+        account = asyncio.run(_account(found, manifest, view.models, view.predictor(), notes))
     placing.say(notes)
-    document = _document(name, manifest, standings, verdicts, found)
+    document = _document(name, manifest, account, found)
     outputs.emit(document, view.output, lambda console: _print(console, document))
 
 
@@ -54,9 +68,9 @@ async def _account(
     models: "Path | None",
     predictor: "LocalPredictor",
     notes: list[str],
-) -> tuple[list["Standing"], dict[str, dict[str, Any]]]:
-    """Its servers' standings, and for each node whether one more server would be let there."""
-    from stowplan_extender.decision import placings
+) -> _Account:
+    """Its servers' standings, a server's prediction with nobody beside it, and for each node whether one more server would be let there."""
+    from stowplan_extender.decision import inquiries, placings
     from stowplan_extender.decision.occupancies import Newcomer, PodUid, Requests, Tenancy
     from stowplan_fleet.manifests.services import input_shapes_of, service_of
     from stowplan_fleet.slices import parse_slice_class
@@ -72,8 +86,12 @@ async def _account(
     states = [cluster.states[key] for key in sorted(cluster.states)]
     own = [item for item in await standings(cluster, states) if item.service.name == name]
     if not manifest.status.slice_class:
-        return own, {}
-    model = modelfiles.model_of(manifest, indexed, found.configmaps, None)
+        return _Account(own)
+    try:
+        model = modelfiles.model_of(manifest, indexed, found.configmaps, None)
+    except Refused as error:
+        notes.append(f"{error}; without it nobody can say here where one more server could go")
+        return _Account(own)
     summary = await predictor.analyze(model, input_shapes_of(manifest))
     service = replace(service_of(manifest), graph_digest=summary.graph_digest)
     mine = [record for record in found.records if record.service == name]
@@ -87,12 +105,11 @@ async def _account(
     for node, acceptance in placed.accepted:
         response = acceptance.answer.response if acceptance.answer else None
         verdicts[str(node)] = {"accepted": True, "predictedMilliseconds": response.upper_ms if response else None}
-    return own, verdicts
+    alone = inquiries.alone_on(more.tenancy)
+    return _Account(own, (await cluster.answers([alone])).get(alone) if alone is not None else None, verdicts)
 
 
-def _document(
-    name: str, manifest: "InferenceServiceManifest", standings: list["Standing"], verdicts: dict[str, dict[str, Any]], found: "Snapshot"
-) -> dict[str, Any]:
+def _document(name: str, manifest: "InferenceServiceManifest", account: _Account, found: "Snapshot") -> dict[str, Any]:
     status, pods = manifest.status, {record.uid: record.name for record in found.records}
     return {
         "service": name,
@@ -111,25 +128,13 @@ def _document(
         "servers": [
             {
                 "pod": pods.get(item.pod, str(item.pod)), "node": item.node,
-                "isolatedMilliseconds": _median(item.alone.isolated) if item.alone else None,
-                "besideMilliseconds": _median(item.beside.colocated or item.beside.isolated) if item.beside else None,
-                "responseMilliseconds": _median(item.beside.response) if item.beside else None,
-                "predictedMilliseconds": item.beside.response.upper_ms if item.beside and item.beside.response else None,
-                "utilization": item.beside.utilization if item.beside else None,
-                "bundle": item.beside.bundle if item.beside else None,
+                **parts.parts_of(item.alone, item.beside),
             }
-            for item in standings
+            for item in account.standings
         ],
-        "oneMore": dict(sorted(verdicts.items())),
+        "alone": parts.parts_of(account.alone, account.alone) if account.alone is not None else None,
+        "oneMore": dict(sorted(account.verdicts.items())),
     }  # fmt: skip
-
-
-def _median(interval: Any) -> float | None:  # noqa: ANN401 - an interval or nothing
-    return interval.median_ms if interval is not None else None
-
-
-def _shown(value: float | None) -> str:
-    return "unknown" if value is None else outputs.milliseconds(value)
 
 
 def _print(console: "Console", document: dict[str, Any]) -> None:
@@ -147,26 +152,24 @@ def _print(console: "Console", document: dict[str, Any]) -> None:
                 f"{rung['skipped']}: {rung['reason']}" if rung["skipped"] else rung["reason"],
                 rung["basis"],
                 str(rung["replicas"]),
-                _shown(rung["predictedMilliseconds"]),
+                parts.shown(rung["predictedMilliseconds"]),
             ]
             for rung in document["ladder"]
         ]
         outputs.print_rows(console, ["", "SLICE CLASS", "WHY", "BASIS", "REPLICAS", "PREDICTED MS"], rows, left=4)
     if document["servers"]:
-        console.print("\nServers (medians: alone, beside its neighbours, with queueing; then the upper end that is held against the objective):", markup=False)
-        rows = [
-            [
-                item["pod"], item["node"], _shown(item["isolatedMilliseconds"]), _shown(item["besideMilliseconds"]), _shown(item["responseMilliseconds"]),
-                _shown(item["predictedMilliseconds"]), "unknown" if item["utilization"] is None else f"{item['utilization']:.0%}",
-            ]
-            for item in document["servers"]
-        ]  # fmt: skip
-        outputs.print_rows(console, ["POD", "NODE", "ALONE MS", "BESIDE MS", "RESPONSE MS", "UPPER MS", "BUSY"], rows, left=2)
+        console.print(
+            "\nServers (medians: alone, what neighbours and queueing add, their sum; then the upper end that is held against the objective):", markup=False
+        )
+        outputs.print_rows(console, ["POD", "NODE", *parts.HEADINGS], [[item["pod"], item["node"], *parts.cells(item)] for item in document["servers"]], left=2)
+    elif document["alone"] is not None:
+        console.print("\nNo server has a node yet. One with nobody beside it:", markup=False)
+        outputs.print_rows(console, ["SLICE CLASS", *parts.HEADINGS], [[document["sliceClass"], *parts.cells(document["alone"])]], left=1)
     if document["oneMore"]:
         console.print("\nOne more server:", markup=False)
         grouped: dict[str, list[str]] = {}
         for node, verdict in document["oneMore"].items():
-            text = f"would fit, up to {_shown(verdict['predictedMilliseconds'])} ms" if verdict["accepted"] else verdict["reason"]
+            text = f"would fit, up to {parts.shown(verdict['predictedMilliseconds'])} ms" if verdict["accepted"] else verdict["reason"]
             grouped.setdefault(text, []).append(node)
         for text, names in grouped.items():
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -10,10 +10,11 @@ from stowplan_fleet import keys
 
 from stowplan_cli import audits, clusters, exits, optionsets, outputs, placing, progresses
 from stowplan_cli.audits import Finding, Invariant
-from stowplan_cli.plainobjects import annotations_of, bound_at, changed_at, full_name
+from stowplan_cli.plainobjects import annotations_of, bound_at, changed_at, full_name, is_ours
 from stowplan_cli.views import View
 
 if TYPE_CHECKING:
+    import datetime as dt
     from pathlib import Path
 
     from rich.console import Console
@@ -90,9 +91,18 @@ def _judge(standing: "Standing", by_uid: dict[str, Any], named: dict[str, Any], 
     changed = max(filter(None, (changed_at(item) for item in involved if item is not None)), default=None)
     other_bundle = beside is not None and annotations_of(pod).get(keys.BUNDLE_ANNOTATION, beside.bundle) != beside.bundle
     since = changed is not None and newest is not None and changed > newest
-    why = "; bound by another bundle" if other_bundle else "; changed since it was bound" if since else ""
+    crowded = newest is not None and any(_came_since(pod, standing.node, newest) for pod in by_uid.values())
+    why = (
+        "; bound by another bundle" if other_bundle else "; changed since it was bound" if since else "; another scheduler's pod came since" if crowded else ""
+    )
     where = f"pod {full_name(pod)} on node {standing.node}"
-    return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not (other_bundle or since))
+    return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not (other_bundle or since or crowded))
+
+
+def _came_since(pod: dict[str, Any], node: str, moment: "dt.datetime") -> bool:
+    """Whether others put a pod there in the second of our last binding or later."""
+    came = bound_at(pod)
+    return not is_ours(pod) and pod["spec"].get("nodeName") == node and came is not None and came >= moment
 
 
 def _of_kind(items: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:

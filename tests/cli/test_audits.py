@@ -203,6 +203,19 @@ def shared(tmp_path: Path, desk: Desk) -> Any:
     return write
 
 
+@pytest.mark.parametrize(("when", "status"), [(AFTER, 0), (BOUND_AT, 0), (BEFORE, 4)])
+def test_others_who_came_after_our_binding_break_no_promise_of_ours(plugin: Run, desk: Desk, shared: Any, when: str, status: int) -> None:
+    """Beside a pod that another scheduler put there later a resident over its objective is noted; beside one that was there before, broken."""
+    path = shared(2, 1)
+    cluster = json.loads(path.read_text())
+    ours = next(item for item in cluster["items"] if item["metadata"]["name"] == "net-0")
+    stranger = objects.pod("stranger", "one", cpu="1")
+    for item, at in ((ours, BOUND_AT), (stranger, when)):
+        item["status"]["conditions"] = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at}]
+    path.write_text(objects.listed([*cluster["items"], stranger]))
+    assert plugin("audit", "--cluster", path, "--bundle", desk.bundle).status == status
+
+
 def test_a_resident_over_its_objective_by_our_own_prediction_is_noticed(plugin: Run, desk: Desk, shared: Any) -> None:
     """Servers whose prediction keeps the objective pass with status 0; with one that it breaks pod, node and both numbers are named, status 4."""
     sound = plugin("audit", "--cluster", shared(60, 1), "--bundle", desk.bundle)

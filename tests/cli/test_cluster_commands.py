@@ -50,6 +50,8 @@ def test_explain_names_parts_ladder_and_every_node(plugin: Run, desk: Desk, clus
     assert outcome.status == 0, outcome.stderr
     (server,) = outcome.json["servers"]
     assert 0 < server["isolatedMilliseconds"] <= server["besideMilliseconds"] <= server["responseMilliseconds"] <= server["predictedMilliseconds"]
+    parts = sum(server[f"{part}Milliseconds"] for part in ("isolated", "colocation", "queueing"))
+    assert parts == pytest.approx(server["responseMilliseconds"])
     assert [rung["sliceClass"] for rung in outcome.json["ladder"]] == ["slow/cpu:1", "quick/cpu:1"]
     more = outcome.json["oneMore"]
     assert more["one"]["accepted"]
@@ -61,6 +63,31 @@ def test_explain_names_parts_ladder_and_every_node(plugin: Run, desk: Desk, clus
     assert "MissesObjective: too slow" in table
     assert [rung["skipped"] for rung in outcome.json["ladder"]] == ["MissesObjective", None]
     assert "One more server:" in table
+
+
+def test_explain_shows_the_parts_where_no_server_runs(plugin: Run, desk: Desk, tmp_path: Path) -> None:
+    """Pods that wait are when people ask: the parts of a server with nobody beside it stand in their place."""
+    path = tmp_path / "cluster.yaml"
+    path.write_text(listed([described(), graph(), node("one"), service("net", 60, **on_one_core()) | {"status": status("quick/cpu:1")}]))
+    outcome = plugin("explain", "net", "-n", "vision", "--cluster", path, "--bundle", desk.bundle, "-o", "json")
+    assert outcome.json["servers"] == []
+    assert 0 < outcome.json["alone"]["isolatedMilliseconds"] <= outcome.json["alone"]["responseMilliseconds"]
+    table = plugin("explain", "net", "-n", "vision", "--cluster", path, "--bundle", desk.bundle).stdout
+    assert "No server has a node yet." in table
+    assert "+ QUEUEING" in table
+
+
+def test_explain_of_a_service_whose_model_lies_elsewhere_shows_what_there_is(plugin: Run, desk: Desk, tmp_path: Path) -> None:
+    """Ladder and conditions stand in the cluster; that the model is in a bucket is said, with what to do."""
+    far = service("net", 60, model={"uri": "s3://models/net.onnx"}, **on_one_core()) | {"status": status("quick/cpu:1")}
+    path = tmp_path / "cluster.yaml"
+    path.write_text(listed([described(), node("one"), far, pod("net-0", "one", service="net")]))
+    outcome = plugin("explain", "net", "-n", "vision", "--cluster", path, "--bundle", desk.bundle)
+    assert outcome.status == 0, outcome.stderr
+    assert "MissesObjective: too slow" in outcome.stdout
+    assert "Scheduled is False" in outcome.stdout
+    assert "vision/net-0" in outcome.stdout
+    assert "put the file into the directory of --models" in outcome.stderr
 
 
 def test_a_service_that_is_not_there_is_refused_with_those_that_are(plugin: Run, desk: Desk, cluster: Path) -> None:

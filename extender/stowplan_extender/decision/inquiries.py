@@ -63,6 +63,11 @@ def inquest(newcomer: Newcomer, signature: Signature) -> Inquest:
     return _inquest(newcomer.tenancy, occupier_of(newcomer.lodger), signature)
 
 
+def alone_on(tenancy: Tenancy) -> Inquiry | None:
+    """How a server would fare with nobody beside it; None where its model was not analysed."""
+    return _inquiry(tenancy, ())
+
+
 # Made for the questions, for the verdict, and again when the pod is bound.
 @lru_cache(4096)
 def _inquest(tenancy: Tenancy, arriving: Occupier, signature: Signature) -> Inquest:
