@@ -3,7 +3,6 @@
 Only errors that name themselves are caught; anything else is a defect and shows as such.
 """
 
-import errno
 import sys
 from typing import Any, Final
 
@@ -41,7 +40,7 @@ class Commands(TyperGroup):
         """Runs a command.
 
         Raises:
-            typer.Exit: it was refused, or could not judge; the reason is on stderr.
+            typer.Exit: it was refused, or could not judge (the reason is on stderr), or nobody reads its output any more.
         """
         try:
             return super().invoke(ctx)
@@ -54,8 +53,12 @@ class Commands(TyperGroup):
             if extra is None:
                 raise
             raise _exit(REFUSED, f"this command needs {error.name}, which is not installed: pip install 'stowplan[{extra}]'") from error
+        except BrokenPipeError as error:
+            # Whoever read our output (`head`) has seen enough; nothing more can be written, not even by the interpreter's own flush.
+            sys.stdout = None
+            raise typer.Exit(DONE) from error
         except OSError as error:
-            if error.filename is None or error.errno == errno.EPIPE:
+            if error.filename is None:
                 raise
             raise _exit(REFUSED, f"{error.filename}: {error.strerror or error}; check the path and its permissions") from error
 

@@ -57,12 +57,7 @@ def build(*, plugin: bool = False) -> typer.Typer:
 
 def main() -> None:
     """Entry point of the console scripts."""
-    try:
-        build(plugin=Path(sys.argv[0]).name == _PLUGIN)()
-    except BrokenPipeError:
-        # Whoever read our output (`head`) has seen enough; nothing more can be written, not even by the interpreter's own flush.
-        sys.stdout = None
-        sys.exit(exits.DONE)
+    build(plugin=Path(sys.argv[0]).name == _PLUGIN)()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Outputs: the same document as a table for people, or as JSON or YAML for programs."""
 # ruff: noqa: PLC0415 - what is heavy is imported by the command that needs it, so that --help starts at once
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ def emit(document: Document, output: Format, table: Callable[["Console"], None])
 
     Raises:
         ValueError: a number is not finite, which no JSON reader takes.
+        BrokenPipeError: whoever read it has left.
     """
     if output is Format.JSON:
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -41,8 +43,13 @@ def emit(document: Document, output: Format, table: Callable[["Console"], None])
     else:
         from rich.console import Console
 
+        class Page(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError(errno.EPIPE, "whoever read this has left")
+
         # Files and pipes get neither colours nor wrapped cells.
-        table(Console(highlight=False, soft_wrap=not sys.stdout.isatty()) if sys.stdout.isatty() else Console(highlight=False, no_color=True, width=200))
+        table(Page(highlight=False) if sys.stdout.isatty() else Page(highlight=False, no_color=True, width=200))
+    sys.stdout.flush()
 
 
 def print_rows(console: "Console", headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:

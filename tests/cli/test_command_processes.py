@@ -70,12 +70,13 @@ def test_kubectl_finds_it_as_a_plugin() -> None:
     assert done.stdout.startswith("stowplan ")
 
 
-def test_a_reader_that_leaves_is_no_error(desk: Desk) -> None:
-    """`stowplan explain ... | head -1` ends without a traceback."""
-    command = f"{PROGRAM} explain {desk.model} {' '.join(desk.options)} -o json | true"
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_a_reader_that_leaves_is_no_error(desk: Desk, output: str) -> None:
+    """`stowplan explain ... | head -1` ends well, without a traceback, also in a shell that looks at every program of a pipe."""
+    command = f"set -o pipefail; {PROGRAM} explain {desk.model} {' '.join(desk.options)} -o {output} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
 
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in processes.PROCESSES])
