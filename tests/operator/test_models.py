@@ -58,10 +58,10 @@ def test_any_text_is_a_source_or_refused(uri: str) -> None:
     "uri", ["https://169.254.169.254/latest/meta-data", "https://models.example.com:8443/a.onnx", "s3://bucket/a.onnx", "gs://bucket/a.onnx"]
 )
 def test_remote_places_are_off_unless_named(uri: str) -> None:
-    """Nothing is fetched from a place that the administrator did not name, to the letter; the message names the setting."""
+    """Nothing is fetched from a place that the administrator did not name, to the letter; the message names the value of the chart."""
     source = sources.parse_uri(uri)
     assert isinstance(source, RemoteSource)
-    with pytest.raises(ModelRejected, match=r"models\.(https_hosts|s3_buckets|gs_buckets)") as caught:
+    with pytest.raises(ModelRejected, match=r"operator\.models\.(httpsHosts|s3Buckets|gsBuckets) of the chart") as caught:
         Allowances(https_hosts=("models.example.com", "example.com"), s3_buckets=("bucket2",)).check(source)
     assert caught.value.reason is ConditionReason.SOURCE_NOT_ALLOWED
     Allowances((source.place,), (source.place,), (source.place,)).check(source)

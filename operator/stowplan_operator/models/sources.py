@@ -54,18 +54,18 @@ class Allowances:
         """Passes a place that is allowed.
 
         Raises:
-            ModelRejected: it is not; the message names the setting.
+            ModelRejected: it is not; the message names the value of the chart to set.
         """
         setting, allowed = {
-            "https": ("models.https_hosts", self.https_hosts),
-            "s3": ("models.s3_buckets", self.s3_buckets),
-            "gs": ("models.gs_buckets", self.gs_buckets),
+            "https": ("models.httpsHosts", self.https_hosts),
+            "s3": ("models.s3Buckets", self.s3_buckets),
+            "gs": ("models.gsBuckets", self.gs_buckets),
         }[source.scheme]
         if source.place not in allowed:
             raise ModelRejected(
                 ConditionReason.SOURCE_NOT_ALLOWED,
-                f"{source.scheme}://{source.place} is not among the places that models may come from in this cluster; ask its administrator to add it to the "
-                f"operator's setting {setting}, or put the file, weights stripped, into a ConfigMap of this namespace and write configmap://NAME/KEY",
+                f"{source.scheme}://{source.place} is not among the places that models may come from in this cluster; ask its administrator to add it to "
+                f"operator.{setting} of the chart, or put the file, weights stripped, into a ConfigMap of this namespace and write configmap://NAME/KEY",
             )
 
 
