@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from stowplan.predictor.v1 import predictor_pb2 as pb
 from stowplan.predictor.v1 import predictor_pb2_grpc
+from stowplan_extender.settings import LeaseSettings
 from stowplan_fleet import keys
 from support import components
 
@@ -74,11 +75,13 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
     extender = components.extender(cluster, predictor_port, "stowplan-scheduler", more=more) if ours else None
     if extender is not None:
         extender.start()
+        # What a freshly started one waits before it binds is no part of a pace.
+        await asyncio.sleep(LeaseSettings().takeover_s + 1.0)
     before = {process: worlds.cpu_s(cluster.processes[process]) for process in ("extender", "predictor") if process in cluster.processes}
     try:
         with worlds.scheduler(cluster, name, f"http://127.0.0.1:{extender.port}" if extender else None):
             if not ahead:
-                await asyncio.sleep(3.0)  # its caches fill
+                await asyncio.sleep(3.0)  # the scheduler's caches fill
                 await world.create(f"/api/v1/namespaces/{NAMESPACE}/pods", noted())
             bound = await world.until_bound(names, _TIMEOUT_S)
             running = await world.until_running(names, _TIMEOUT_S)

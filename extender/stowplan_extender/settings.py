@@ -84,10 +84,9 @@ class PlacementSettings:
     """How places are given."""
 
     best_k: int = 16
-    """How many nodes the filter returns at most, the best of all that fit; 0: all of them. Every node is judged either way. A pod that states a preference of
-    its own (a preferred affinity, a spread that is no condition) gets that many to choose from; any other only such of them as are as good as the best: the
-    scheduler's defaults (spreading, image locality) decide between equals. Fewer make its own scoring cheaper, which at thousands of nodes costs more than
-    our judgement, and of a single node there is nothing to score."""
+    """Among how many nodes, the best of all that fit, a pod may choose that states a preference (preferred affinity, a spread with `ScheduleAnyway`). Any other
+    pod gets the best node, and no default of the scheduler (spreading, image locality) is weighed against it. 0: every pod gets all nodes that fit, and the
+    scheduler scores them: at thousands of nodes that costs more than our judgement. Every node is judged either way."""
     bindings_at_once: int = 32
     """So many bindings under way make a filter wait for them, up to `backlog_s`: a scheduler that filters faster than the API server takes bindings
     would fill a queue there until requests run into their time limits. 0: filters never wait."""

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
+from stowplan_fleet.manifests import pods
 from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
 
@@ -66,9 +67,11 @@ class Verbs:
         ruling = await self._judge.rule(newcomer, args.names)
         self._count(ruling)
         self._filtered(newcomer.uid, not ruling.fits)
-        returned: list[str] = [*ruling.best(self._best_k)]
+        # Who states no preference has nothing to choose by. Of a single node there is nothing to score: the scheduler asks for no priorities then.
+        best_k = self._best_k if pods.states_preferences(args.pod) else min(self._best_k, 1)
+        returned: list[str] = [*ruling.best(best_k)]
         if self._recorder is not None and ruling.grounds is not None:
-            self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=self._best_k, returned=returned)
+            self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=best_k, returned=returned)
         if not ruling.fits and ruling.cause:
             raise NotYet(ruling.cause)
         return ExtenderFilterResult(

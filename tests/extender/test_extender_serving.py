@@ -189,6 +189,27 @@ async def test_best_k_keeps_the_fullest(monkeypatch: pytest.MonkeyPatch) -> None
         assert result["FailedAndUnresolvableNodes"] == {}
 
 
+@pytest.mark.parametrize(
+    ("wishes", "returned"),
+    [
+        ({}, ["two"]),
+        ({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}}, ["two"]),
+        ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}, ["two"]),
+        ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]}, ["one", "two"]),
+        ({"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}}}, ["one", "two"]),
+    ],
+)
+async def test_only_a_pod_with_preferences_chooses_among_nodes(monkeypatch: pytest.MonkeyPatch, wishes: dict[str, Any], returned: list[str]) -> None:
+    """The fuller node alone goes to a pod that states no preference; one that would rather stand elsewhere gets the emptier one to choose, too."""
+    async with extender(monkeypatch, best_k=16) as running:
+        running.api.put(PODS, harbours.pod_json("older", "ant", node_name="two"))
+        pod = harbours.pod_json("new", "ant")
+        pod["spec"] |= wishes
+        running.api.put(PODS, pod)
+        await running.ready()
+        assert (await running.filter(pod, "one", "two"))["NodeNames"] == returned
+
+
 async def test_errors_are_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Garbage, whole nodes, a pod without annotations, a request beyond all size: status 200, and the error in its place."""
     async with extender(monkeypatch) as running:

@@ -48,7 +48,8 @@ def cluster_throughput(found: Row) -> list[str]:
         "",
         f"{machine(found)}. One real control plane with kwok's nodes, everything on the same cores. The same scheduler binary and settings (every node",
         "sampled) with our extender and without it, in turns; a ratio is of the two of one run.",
-        f"The extender answers {'the best ' + str(found['bestK']) + ' nodes' if found['bestK'] else 'every node that fits'} (`placement.best_k`).",
+        f"The extender answers {'the best node, as to every pod that states no preference' if found['bestK'] else 'every node that fits'} "
+        f"(`placement.best_k` is {found['bestK']}).",
         "Pods are made before the scheduler starts; from the first bound to the last. A bare scheduler is done before kwok, in the kubelets' place, has set",
         "its pods running, and before all of that is told and watched: work of the same cores that a slower one has in its own time. Hence the second ratio:",
         "until the last pod runs.",

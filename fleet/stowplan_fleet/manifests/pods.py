@@ -37,6 +37,26 @@ class Toleration(Manifest, frozen=True):
     effect: str = ""
 
 
+class _Preferring(Manifest, frozen=True):
+    """What one kind of affinity would rather have; what it requires is the scheduler's to read."""
+
+    preferred: list[msgspec.Raw] = msgspec.field(default_factory=list, name="preferredDuringSchedulingIgnoredDuringExecution")
+
+
+class Affinity(Manifest, frozen=True):
+    """Whom and what a pod would rather stand beside."""
+
+    node_affinity: _Preferring = _Preferring()
+    pod_affinity: _Preferring = _Preferring()
+    pod_anti_affinity: _Preferring = _Preferring()
+
+
+class Spread(Manifest, frozen=True):
+    """Over what a pod's likes shall be spread."""
+
+    when_unsatisfiable: str = ""
+
+
 class PodSpec(Manifest, frozen=True):
     """The part of a pod's spec that is read."""
 
@@ -51,6 +71,8 @@ class PodSpec(Manifest, frozen=True):
     """Requests of the pod as a whole, which win over its containers'."""
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     tolerations: list[Toleration] = msgspec.field(default_factory=list)
+    affinity: Affinity = Affinity()
+    topology_spread_constraints: list[Spread] = msgspec.field(default_factory=list)
 
 
 class PodStatus(Manifest, frozen=True):
@@ -71,6 +93,13 @@ class PodManifest(Manifest, frozen=True):
 def is_finished(pod: PodManifest) -> bool:
     """True where the pod holds nothing any more: it succeeded or failed for good."""
     return pod.status.phase in {"Succeeded", "Failed"}
+
+
+def states_preferences(pod: PodManifest) -> bool:
+    """True where the pod says which of the nodes that would do it would rather have."""
+    affinity = pod.spec.affinity
+    kinds = (affinity.node_affinity, affinity.pod_affinity, affinity.pod_anti_affinity)
+    return any(kind.preferred for kind in kinds) or any(item.when_unsatisfiable == "ScheduleAnyway" for item in pod.spec.topology_spread_constraints)
 
 
 def cpu_request_millicores(pod: PodManifest) -> int:
