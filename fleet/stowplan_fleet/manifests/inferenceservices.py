@@ -107,7 +107,6 @@ class ServiceStatus(Manifest, frozen=True):
     ladder: list[RungStatus] = msgspec.field(default_factory=list)
     slice_class: str = ""
     predicted_milliseconds: float | None = None
-    observed_milliseconds: float | None = None
     replicas: int = 0
     """The count the operator aims at; 0 until it decided."""
     selector: str = ""

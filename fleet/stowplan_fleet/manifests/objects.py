@@ -8,16 +8,6 @@ from stowplan_fleet.manifests.decoding import Manifest
 QuantityText = str | int | float
 
 
-class OwnerReference(Manifest, frozen=True):
-    """Who made an object."""
-
-    kind: str = ""
-    name: str = ""
-    uid: str = ""
-    api_version: str = ""
-    controller: bool = False
-
-
 class Metadata(Manifest, frozen=True):
     """The part of ObjectMeta that somebody here reads."""
 
@@ -28,10 +18,8 @@ class Metadata(Manifest, frozen=True):
     generation: int = 0
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
-    creation_timestamp: str = ""
     deletion_timestamp: str = ""
     """Empty unless somebody deleted it."""
-    owner_references: list[OwnerReference] = msgspec.field(default_factory=list)
 
     @property
     def full_name(self) -> str:
@@ -46,7 +34,6 @@ class Condition(Manifest, frozen=True):
     status: str
     reason: str = ""
     message: str = ""
-    last_transition_time: str = ""
     observed_generation: int = 0
 
 
