@@ -38,7 +38,7 @@ async def applied(nodes: int, count: int) -> dict[str, Any]:
                     "mostMilliseconds": round(ascending[-1], 1),
                 }
                 print(f"apply to bound, {kind}: {found[kind]}", flush=True)
-        return {"nodes": nodes, **found}
+        return found
 
 
 async def _one(world: World, name: str, variant: int) -> float:

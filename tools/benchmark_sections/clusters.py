@@ -1,5 +1,7 @@
 """The cluster's section: filter over HTTP, pods a second, the pace of others, from apply to a node. Each part stands if it was run."""
 
+import statistics
+
 from benchmark_sections.tables import Row, held, machine, number, spread, table, where
 
 FILTER_BARS = {(5_000, 20): 5.0, (5_000, 2_000): 25.0}
@@ -48,8 +50,7 @@ def cluster_throughput(found: Row) -> list[str]:
         "",
         f"{machine(found)}. One real control plane with kwok's nodes, everything on the same cores. The same scheduler binary and settings (every node",
         "sampled) with our extender and without it, in turns; a ratio is of the two of one run.",
-        f"The extender answers {'the best node, as to every pod that states no preference' if found['bestK'] else 'every node that fits'} "
-        f"(`placement.best_k` is {found['bestK']}).",
+        f"The extender answers {_answered(found.get('answered', found['bestK']))} (`placement.best_k` is {found['bestK']}; these pods state no preference).",
         "Pods are made before the scheduler starts; from the first bound to the last. A bare scheduler is done before kwok, in the kubelets' place, has set",
         "its pods running, and before all of that is told and watched: work of the same cores that a slower one has in its own time. Hence the second ratio:",
         "until the last pod runs.",
@@ -104,23 +105,31 @@ def cluster_pace(found: Row) -> list[str]:
 
 def cluster_apply(found: Row) -> list[str]:
     """From kubectl apply to a node."""
-    rows = [
-        [
-            kind,
-            str(found[kind]["services"]),
-            *(number(found[kind][name]) for name in ("p50Milliseconds", "p99Milliseconds", "leastMilliseconds", "mostMilliseconds")),
-        ]
-        for kind in ("cold", "warm")
-    ]
     return [
         "### From `kubectl apply` to a pod with a node",
         "",
         f"{where(found)}; {found['nodes']} nodes.",
         "kubectl's own start, operator, predictor, controllers, scheduler and extender; milliseconds. Cold: a model that nobody has seen;",
-        "warm: another service of a model that is known. With so few services the p99 is the longest or next to it.",
+        "warm: another service of a model that is known. p50 and p99 are each run's, as median and range over the runs; every run starts a cluster anew.",
+        "With so few services a run's p99 is its longest or next to it.",
         "",
-        *table(["", "services", "p50", "p99", "least", "most"], rows),
+        *table(["", "runs", "services a run", "p50", "p99", "least of all", "most of all"], [_applied(kind, found["runs"]) for kind in ("cold", "warm")]),
     ]
+
+
+def _applied(kind: str, runs: list[Row]) -> list[str]:
+    of = [run[kind] for run in runs]
+    p50, p99 = (_over([row[name] for row in of]) for name in ("p50Milliseconds", "p99Milliseconds"))
+    least, most = min(row["leastMilliseconds"] for row in of), max(row["mostMilliseconds"] for row in of)
+    return [kind, str(len(of)), str(of[0]["services"]), p50, p99, number(least), number(most)]
+
+
+def _over(values: list[float]) -> str:
+    return f"{number(statistics.median(values))} ({number(min(values))} to {number(max(values))})"
+
+
+def _answered(count: int) -> str:
+    return "every node that fits" if not count else "the best node" if count == 1 else f"the best {count} nodes"
 
 
 CLUSTER_PARTS = {"filter": cluster_filter, "throughput": cluster_throughput, "pace": cluster_pace, "apply": cluster_apply}
