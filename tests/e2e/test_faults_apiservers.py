@@ -78,7 +78,8 @@ def test_an_api_server_that_is_slow_costs_time_and_nothing_else(served: Stage, w
     weather.wait_s["/"] = 1.5
     for index in range(4):
         served.apply(by_hand(f"more-{index}", "patient"))
-    await_named(served.extender, "the pod was not bound", "stowplan_extender_refusals_total", verb="bind", cause="NotYet")
+    await_named(served.extender, "whether the pod was bound is not known", "stowplan_extender_doubtful_bindings_total", found="unknown")
+    await_named(served.extender, '"cannot answer"', "stowplan_extender_refusals_total", verb="bind", cause="NotYet")
     weather.clear()
     bound = wait_until(lambda: [pod for pod in served.pods("patient") if pod["spec"].get("nodeName")][3:], 60, lambda: served.tell("patient"))
     assert len(bound) == 1
