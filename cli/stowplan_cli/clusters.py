@@ -24,10 +24,13 @@ FileOption = Annotated[Path | None, typer.Option("--cluster", metavar="snapshot.
 
 # Objects a page: what the API server itself recommends for large lists.
 _PAGE: Final = 500
-_TIMEOUT_S: Final = 30.0
+# To connect, and then between two pieces of an answer.
+_TIMEOUTS_S: Final = (5.0, 30.0)
 _OK: Final = 200
 _NOT_FOUND: Final = 404
-_FORBIDDEN: Final = (401, 403)
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+_GONE: Final = 410
 _SERVICES: Final = f"/apis/{keys.GROUP}/{keys.VERSION}/{keys.PLURAL}"
 _LISTS: Final[Mapping[str, str]] = {"Node": "/api/v1/nodes", "Pod": "/api/v1/pods", keys.KIND: _SERVICES}
 
@@ -128,24 +131,35 @@ def _listed(client: Any, path: str, kind: str, **selected: str) -> Iterator[dict
 
 
 def _get(client: Any, path: str, what: str, asked: Mapping[str, str] | None = None, *, missing_ok: bool = False) -> dict[str, Any] | None:  # noqa: ANN401
-    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
 
     host = client.configuration.host
     request = client.param_serialize(
         "GET", path, query_params=list((asked or {}).items()), header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
     )
     try:
-        response = client.call_api(*request, _request_timeout=_TIMEOUT_S)
+        response = client.call_api(*request, _request_timeout=_TIMEOUTS_S)
         body = response.read()
         if response.status == _OK:
             found: dict[str, Any] = json.loads(body)
             return found
     except (HTTPError, OSError, ValueError) as error:
-        raise Refused(f"the cluster at {host} does not answer ({type(error).__name__}); is it running, and reachable from here?") from error
+        cause = error.reason if isinstance(error, MaxRetryError) else error
+        if isinstance(cause, SSLError):
+            raise Refused(f"the cluster at {host} cannot be trusted ({cause}); is certificate-authority of the kubeconfig that of this cluster?") from error
+        raise Refused(f"the cluster at {host} does not answer ({type(cause).__name__}); is it running, and reachable from here?") from error
     if response.status == _NOT_FOUND and missing_ok:
         return None
+    if response.status == _NOT_FOUND and not path.startswith(_SERVICES):
+        raise Refused(f"{host} knows no {path}: is it the API server of a Kubernetes cluster?")
     if response.status == _NOT_FOUND:
         raise Refused(f"the cluster at {host} knows no {keys.KIND}s of {keys.GROUP}: install Stowplan there (helm install stowplan charts/stowplan)")
-    if response.status in _FORBIDDEN:
+    if response.status == _UNAUTHORIZED:
+        raise Refused(
+            f"the cluster at {host} does not accept your credentials ({response.status} {response.reason}): log in anew, or name others with --kubeconfig"
+        )
+    if response.status == _GONE:
+        raise Refused(f"the list of {what} at {host} took longer than the cluster remembers ({response.status} {response.reason}): try again")
+    if response.status == _FORBIDDEN:
         raise Refused(f"you may not read {what} at {host} ({response.status} {response.reason}): ask for the right to list them in all namespaces")
     raise Refused(f"{what} at {host}: {response.status} {response.reason}")
