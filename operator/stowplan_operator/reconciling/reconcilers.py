@@ -7,10 +7,9 @@ then conditions and events. After a crash between any two of them the next look 
 import copy
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-from stowplan_fleet import logs, slices
+from stowplan_fleet import logs
 from stowplan_fleet.errors import MessageRefused, PredictorUnavailable, ValueRefused
 from stowplan_fleet.manifests.decoding import from_plain
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest
@@ -18,18 +17,18 @@ from stowplan_fleet.manifests.services import service_of
 from stowplan_fleet.predictors import Predictors
 from stowplan_fleet.reasons import ConditionReason, ConditionType
 from stowplan_fleet.services import Service, ServiceName
-from stowplan_fleet.slices import SliceClass
 
 from stowplan_operator.conditions import verdicts
 from stowplan_operator.conditions.verdicts import Holds, Verdict
 from stowplan_operator.errors import ApiFailed, ForeignEdits, ModelRejected, NameTaken
-from stowplan_operator.reconciling import placements, refusals, statuses
+from stowplan_operator.reconciling import refusals, statuses
 from stowplan_operator.reconciling.analyses import Analyses
 from stowplan_operator.reconciling.apis import Api
 from stowplan_operator.reconciling.inquiries import Inquiry, Sources, inquire
+from stowplan_operator.reconciling.judges import PodJudge
+from stowplan_operator.reconciling.looks import Look
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.moments import Moment
-from stowplan_operator.reconciling.placements import Placement
 from stowplan_operator.reconciling.surveys import Surveys
 from stowplan_operator.reconciling.tenures import Tenures
 from stowplan_operator.reconciling.views import Views
@@ -38,28 +37,11 @@ from stowplan_operator.settings import OperatorSettings
 from stowplan_operator.sizing import climbs
 from stowplan_operator.sizing.climbs import Choice, Move
 from stowplan_operator.sizing.prices import parse_prices
-from stowplan_operator.workloads import checks, rollouts
+from stowplan_operator.workloads import checks
 
 logger = logging.getLogger(__name__)
 FOREVER: Final = float("inf")
 _INTERNAL_ERROR: Final = "the operator failed on this service in a way that it did not expect; it tries again, and its log tells what happened"
-
-
-@dataclass(slots=True)
-class _Look:
-    """What one look has found so far."""
-
-    body: Mapping[str, Any]
-    manifest: InferenceServiceManifest
-    now: Moment
-    after: dict[str, Any]
-    """The status to write."""
-    verdicts: dict[ConditionType, Verdict] = field(default_factory=dict)
-    retry: bool = False
-    """True where a failure is to be tried again soon."""
-
-    def say(self, verdict: Verdict) -> None:
-        self.verdicts[verdict.type] = verdict
 
 
 class Reconciler:
@@ -70,6 +52,7 @@ class Reconciler:
         self._analyses = Analyses(views, api, predictor, settings.models)
         self._tenures = Tenures(settings.patience)
         self._sources = Sources(views, Surveys(views), predictor, self._analyses, parse_prices(settings.sizing.prices))
+        self._pods = PodJudge(views, self._tenures)
         self._writer = Writer(views, api, metrics)
         self._uids: dict[ServiceName, str] = {}
         for outcome in ("retried", "done"):
@@ -124,12 +107,12 @@ class Reconciler:
             refused = Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.SPEC_REFUSED, str(error))
             await self._writer.write_status(body, after, [refused], now)
             return FOREVER
-        look = _Look(body, manifest, now, after)
+        look = Look(body, manifest, now, after)
         for verdict in verdicts.not_observed():
             look.say(verdict)
         inquiry = await self._inquire(look, service)
         replicas, choice = await self._stand(look, inquiry) if inquiry is not None else (look.manifest.status.replicas, None)
-        waiting_s = self._judge_pods(look, replicas, stuck=choice is not None and choice.move is Move.STUCK)
+        waiting_s = self._pods.judge(look, replicas, stuck=choice is not None and choice.move is Move.STUCK)
         await self._writer.write_status(look.body, look.after, list(look.verdicts.values()), look.now)
         if look.retry:
             return None
@@ -138,7 +121,7 @@ class Reconciler:
             return resync_s
         return min(resync_s, self._settings.patience.climb_after_s - waiting_s)
 
-    async def _inquire(self, look: _Look, service: Service) -> Inquiry | None:
+    async def _inquire(self, look: Look, service: Service) -> Inquiry | None:
         """Analysis and ladder; None where there is none now, with the conditions that say why."""
         name = str(service.name)
         analyzed = False
@@ -152,7 +135,7 @@ class Reconciler:
             return None
         except (PredictorUnavailable, MessageRefused) as error:
             self._metrics.predictor_failures.inc()
-            logger.warning("the predictor did not answer; asked again later", extra={**self._about(look), "error": str(error)})
+            logger.warning("the predictor did not answer; asked again later", extra={**look.about, "error": str(error)})
             message = f"the predictor does not answer ({error}); it is asked again"
             if not analyzed:
                 look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.UNKNOWN, ConditionReason.PREDICTOR_UNAVAILABLE, message))
@@ -163,13 +146,13 @@ class Reconciler:
         message = f"{found.operators} operators, {found.kernels} kernels, {found.flops} floating-point operations"
         look.say(Verdict(ConditionType.MODEL_ANALYZED, Holds.TRUE, ConditionReason.ANALYZED, message))
         look.after["model"] = statuses.model(found)
-        logger.debug("ladder made", extra={**self._about(look), "service": name, "rungs": len(inquiry.ladder)})
+        logger.debug("ladder made", extra={**look.about, "service": name, "rungs": len(inquiry.ladder)})
         return inquiry
 
-    async def _stand(self, look: _Look, inquiry: Inquiry) -> tuple[int, Choice]:
+    async def _stand(self, look: Look, inquiry: Inquiry) -> tuple[int, Choice]:
         """Chooses a rung and applies the Deployment; a service that runs already keeps running where no rung is allowed."""
-        uid, present = look.manifest.metadata.uid, self._present(look)
-        waiting_s = self._placement(look, present).unschedulable_s
+        uid, present = look.manifest.metadata.uid, look.present
+        waiting_s = self._pods.placement_of(look, present).unschedulable_s
         tenure = self._tenures.tenure_of(uid, waiting_s, look.now)
         choice = climbs.choose(inquiry.ladder, tenure, self._settings.patience)
         self._tenures.note(uid, tenure, choice, look.now)
@@ -183,7 +166,7 @@ class Reconciler:
             look.after.pop("predictedMilliseconds", None)
             return int(look.after.get("replicas") or 0), choice
         look.after["sliceClass"] = str(rung.candidate.slice_class)
-        self._remember(look)
+        self._pods.remember(look)
         look.after["replicas"] = rung.replicas
         look.after["selector"] = statuses.selector(look.manifest.metadata.name)
         if rung.predicted_ms is None:
@@ -199,66 +182,12 @@ class Reconciler:
         except ForeignEdits as error:
             look.say(Verdict(ConditionType.READY, Holds.FALSE, ConditionReason.FOREIGN_EDITS, str(error)))
         except ApiFailed as error:
-            reason = refusals.reason_of(error, made=self._views.deployment(self._name(look)) is not None)
+            reason = refusals.reason_of(error, made=self._views.deployment(look.name) is not None)
             if reason is None:
                 raise
             look.say(Verdict(ConditionType.READY, Holds.FALSE, reason, f"the API server does not take the Deployment made from spec.template: {error.said}"))
             look.retry = True
         return rung.replicas, choice
-
-    def _judge_pods(self, look: _Look, replicas: int, *, stuck: bool) -> float | None:
-        """Scheduled and Ready; answers for how long a pod has found no place."""
-        present = self._present(look)
-        blocker = next((verdict for verdict in look.verdicts.values() if verdict.holds is Holds.FALSE), None)
-        if present is None:
-            because = blocker or look.verdicts[ConditionType.PLACEABLE]
-            look.say(Verdict(ConditionType.SCHEDULED, Holds.UNKNOWN, because.reason, "no rung was chosen yet, so there are no pods"))
-            if ConditionType.READY not in look.verdicts:
-                look.say(Verdict(ConditionType.READY, Holds.FALSE if blocker else Holds.UNKNOWN, because.reason, because.message))
-            return None
-        refused = look.verdicts.get(ConditionType.READY)
-        if refused is not None and refused.reason is not ConditionReason.FOREIGN_EDITS and not self._views.pods(self._name(look)):
-            look.say(Verdict(ConditionType.SCHEDULED, Holds.UNKNOWN, refused.reason, "the Deployment was not made, so there are no pods"))
-            return None
-        placement = self._placement(look, present)
-        if look.after.get("rung"):
-            self._remember(look)
-        deployment = self._views.deployment(self._name(look))
-        rollout = rollouts.rollout_of(deployment)
-        refusal = deployment.refusal if deployment is not None else ""
-        look.say(placements.scheduled(placement, max(1, replicas), rollout, stuck=stuck, refusal=refusal))
-        if ConditionType.READY not in look.verdicts:
-            served = placements.served(placement, max(1, replicas), rollout, statuses.needs(look.after.get("ladder"), present, max(1, replicas)))
-            look.say(served if blocker is None else Verdict(ConditionType.READY, Holds.FALSE, blocker.reason, blocker.message))
-        return placement.unschedulable_s
-
-    def _placement(self, look: _Look, present: SliceClass | None) -> Placement:
-        pods = self._views.pods(self._name(look))
-        waited_s = self._tenures.see(look.manifest.metadata.uid, present, pods, self._written(look), look.now)
-        return placements.placement_of(pods, present, waited_s)
-
-    def _written(self, look: _Look) -> Mapping[str, Any]:
-        """What a former process remembered; whatever else stands there counts as nothing."""
-        written = look.after.get("rung")
-        return written if isinstance(written, Mapping) else {}
-
-    def _remember(self, look: _Look) -> None:
-        placement = self._placement(look, self._present(look))
-        look.after["rung"] = self._tenures.written(look.manifest.metadata.uid, placement.waiting_s, look.now)
-
-    def _present(self, look: _Look) -> SliceClass | None:
-        text = str(look.after.get("sliceClass") or "")
-        try:
-            return slices.parse_slice_class(text) if text else None
-        except ValueRefused:
-            return None  # somebody else wrote it: as if there were none
-
-    def _name(self, look: _Look) -> ServiceName:
-        return ServiceName(look.manifest.metadata.full_name)
-
-    def _about(self, look: _Look) -> dict[str, dict[str, str]]:
-        metadata = look.manifest.metadata
-        return logs.about("InferenceService", metadata.namespace, metadata.name, metadata.uid)
 
     async def close(self) -> None:
         """Closes what was opened to fetch models."""
