@@ -100,7 +100,7 @@ def test_an_api_server_that_refuses_everything_is_outlived(scene: Scene, status:
     time.sleep(3)
     scene.weather.clear()
     scene.await_ready("meanwhile", 60)
-    scene.await_named(f"status={status}", "stowplan_operator_watch_troubles_total")
+    scene.await_named(f"'code': {status}", "stowplan_operator_watch_troubles_total")
     assert scene.stage.cluster.running(scene.operator.name)
 
 
