@@ -6,12 +6,17 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from stowplan_cli import exits
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+# Wider than any row: what is piped into grep is one line a row.
+_WIDE: Final = 4_000
 
 Document = Mapping[str, Any]
 
@@ -44,11 +49,15 @@ def emit(document: Document, output: Format, table: Callable[["Console"], None])
         from rich.console import Console
 
         class Page(Console):
+            def print(self, *objects: Any, **options: Any) -> None:  # noqa: ANN401 - whatever a console takes
+                # What tenants wrote is shown, never obeyed.
+                super().print(*(exits.plain(item) if isinstance(item, str) else item for item in objects), **options)
+
             def on_broken_pipe(self) -> None:
                 raise BrokenPipeError(errno.EPIPE, "whoever read this has left")
 
         # Files and pipes get neither colours nor wrapped cells.
-        table(Page(highlight=False) if sys.stdout.isatty() else Page(highlight=False, no_color=True, width=200))
+        table(Page(highlight=False) if sys.stdout.isatty() else Page(highlight=False, no_color=True, width=_WIDE))
     sys.stdout.flush()
 
 
@@ -61,8 +70,8 @@ def print_rows(console: "Console", headings: Sequence[str], rows: Iterable[Seque
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="left" if position < left else "right", overflow="fold")
     for row in rows:
-        # Names come from model files: as plain text they cannot carry markup.
-        table.add_row(*(Text(cell) for cell in row))
+        # Names come from model files: as plain text they carry neither markup nor control sequences.
+        table.add_row(*(Text(exits.plain(cell)) for cell in row))
     console.print(table)
 
 

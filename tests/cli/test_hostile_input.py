@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from stowplan_cli import outputs
 from stowplan_cli.exits import Refused
 from stowplan_cli.models import parse_shapes
 from support.command_lines import Desk, Run
@@ -141,3 +143,19 @@ def test_an_unknown_runtime_is_refused(run: Run, desk: Desk) -> None:
 
     assert outcome.status == 1
     assert "tensorrt" in outcome.stderr
+
+
+def test_tables_show_control_sequences_and_do_not_obey_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """A message in a status may set a terminal's title or hide a line; it is printed as the characters it is made of, and in a pipe on one line."""
+    hostile = "\x1b]0;title\x07\x1b[31mred" + " and long" * 30
+
+    def table(console: Console) -> None:
+        outputs.print_rows(console, ["A"], [[hostile]])
+        console.print(hostile, markup=False)
+
+    outputs.emit({}, outputs.Format.TABLE, table)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert shown.count("\\x1b[31mred") == 2
+    assert len(shown.splitlines()) == 3
