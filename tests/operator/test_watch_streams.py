@@ -10,9 +10,8 @@ import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from stowplan_operator.reconciling import streams
 from stowplan_operator.reconciling.metrics import Metrics
-from stowplan_operator.reconciling.streams import Listener
+from stowplan_operator.reconciling.streams import Connections, Listener
 from stowplan_operator.settings import ApiSettings
 
 Body = Callable[[web.StreamResponse], Awaitable[None]]
@@ -39,12 +38,9 @@ async def watched(body: Body, metrics: Metrics, idle_s: float = 70.0, query: str
     app.router.add_get(WATCH, serve)
     async with TestServer(app) as server:
         info = kopf.ConnectionInfo(server=str(server.make_url("")).rstrip("/"), token="secret")
-        made = streams.session(info, Listener.made(ApiSettings(idle_s=idle_s), metrics))
-        try:
-            async with made.aiohttp_session.get(f"{info.server}{WATCH}?{query}") as response:
-                yield response
-        finally:
-            await made.aiohttp_session.close()
+        connections = Connections(info, Listener.made(ApiSettings(idle_s=idle_s), metrics))
+        async with connections.aiohttp_session as session, session.get(f"{info.server}{WATCH}?{query}") as response:
+            yield response
 
 
 def broken(metrics: Metrics) -> dict[str, float]:
@@ -138,3 +134,18 @@ async def test_what_is_no_watch_passes_untouched() -> None:
     async with watched(body, metrics, query="limit=500") as response:
         assert await response.json(content_type=None) == {"items": []}
     assert broken(metrics) == {}
+
+
+async def test_a_session_that_was_closed_is_never_given_again() -> None:
+    """The watches end and their session is closed, while some tasks still ask: they get a new one, and comparing or showing credentials opens none."""
+    info = kopf.ConnectionInfo(server="http://127.0.0.1:1", token="secret", default_namespace="here")
+    listener = Listener.made(ApiSettings(), Metrics())
+    connections = Connections(info, listener)
+    async with connections.aiohttp_session as first:
+        assert first.headers["Authorization"] == "Bearer secret"
+    async with connections.aiohttp_session as second:
+        assert first.closed
+        assert not second.closed
+    assert connections != Connections(info, listener)
+    assert "secret" not in repr(connections)
+    assert (connections.server, connections.default_namespace, connections.expiration) == (info.server, "here", info.expiration)

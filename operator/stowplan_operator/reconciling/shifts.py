@@ -12,14 +12,14 @@ import kopf
 from stowplan_fleet.predictors import Predictors
 from stowplan_fleet.services import ServiceName
 
-from stowplan_operator.reconciling import frameworks, streams
+from stowplan_operator.reconciling import frameworks
 from stowplan_operator.reconciling.apis import HttpApi
 from stowplan_operator.reconciling.definitions import Definitions
 from stowplan_operator.reconciling.metrics import Metrics
 from stowplan_operator.reconciling.moments import Clock
 from stowplan_operator.reconciling.queues import WorkQueue
 from stowplan_operator.reconciling.reconcilers import FOREVER, Reconciler
-from stowplan_operator.reconciling.streams import Listener
+from stowplan_operator.reconciling.streams import Connections, Listener
 from stowplan_operator.reconciling.sweeps import Sweeper
 from stowplan_operator.reconciling.views import DESCRIPTORS, Kind, KopfViews
 from stowplan_operator.reconciling.watches import Watches
@@ -82,7 +82,7 @@ class Shifts:
 
         @kopf.on.login(registry=watches.registry)
         async def login(**_: object) -> kopf.AiohttpSession:
-            return streams.session(await self._connect(), listener)
+            return Connections(await self._connect(), listener)
 
         async with HttpApi(self._connect, settings.api.timeout_s, metrics.api_failures) as api:
             reconcilers: list[Reconciler] = []

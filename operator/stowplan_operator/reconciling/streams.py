@@ -94,8 +94,33 @@ class WholeLines:
             self._listener.broken(self._resource, "torn", "the answer ended in the middle of a line")
 
 
-def session(info: kopf.ConnectionInfo, listener: Listener) -> kopf.AiohttpSession:
-    """Connections by these credentials, as kopf would make them, whose watches are listened to. Within a running event loop."""
+class Connections(kopf.AiohttpSession):
+    """Credentials from which kopf takes a session of connections whenever it needs one, each a new one, as it makes them itself from a `ConnectionInfo`.
+
+    It closes one when credentials end or the watches do, and asks for the next while some of its tasks are still at work: given the closed one again, they
+    would wait for a login that nobody does any more, and with them the end of the watches.
+    """
+
+    def __init__(self, info: kopf.ConnectionInfo, listener: Listener) -> None:
+        """Opens nothing yet."""
+        for name, value in (("server", info.server), ("priority", info.priority), ("default_namespace", info.default_namespace)):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "expiration", info.expiration)
+        object.__setattr__(self, "_parts", (info, listener))
+
+    # Neither may ask for a session.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+    __repr__ = object.__repr__
+
+    @property
+    def aiohttp_session(self) -> aiohttp.ClientSession:
+        """A new one; whoever takes it closes it."""
+        info, listener = self._parts  # type: ignore[attr-defined]
+        return _session(info, listener)
+
+
+def _session(info: kopf.ConnectionInfo, listener: Listener) -> aiohttp.ClientSession:
     clock = asyncio.get_running_loop().time
 
     class Response(aiohttp.ClientResponse):
@@ -107,5 +132,4 @@ def session(info: kopf.ConnectionInfo, listener: Listener) -> kopf.AiohttpSessio
 
     secure = info.server.startswith("https://")
     connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()) if secure else aiohttp.TCPConnector(limit=0)
-    made = aiohttp.ClientSession(connector=connector, headers=info.as_http_headers(), trust_env=info.trust_env, response_class=Response)
-    return kopf.AiohttpSession(server=info.server, aiohttp_session=made, default_namespace=info.default_namespace, expiration=info.expiration)
+    return aiohttp.ClientSession(connector=connector, headers=info.as_http_headers(), trust_env=info.trust_env, response_class=Response)
