@@ -13,6 +13,7 @@ from stowplan_operator.sizing import climbs
 from stowplan_operator.sizing.candidates import Candidate
 from stowplan_operator.sizing.prices import Prices
 from stowplan_operator.sizing.rungs import Rung
+from stowplan_operator.workloads.deployments import RESTARTED_AT_ANNOTATION
 from support.operator_scenes import Scene
 
 ONE, EIGHT = slices.parse_slice_class("epyc/cpu:1"), slices.parse_slice_class("epyc/cpu:8")
@@ -212,3 +213,23 @@ async def test_what_somebody_added_to_a_deployment_is_taken_away_again() -> None
         scene.world.writes.clear()
         await scene.look()
         assert scene.world.writes == []
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_a_restart_by_kubectl_is_adopted(*, away: bool) -> None:
+    """`kubectl rollout restart` writes an annotation into the Deployment's pods: it stays, is no edit that is put right, and the next look writes nothing."""
+    scene = Scene()
+    await scene.look()
+    stored = scene.world.stored[scene.name]
+    stored["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT_ANNOTATION] = "2026-11-22T08:00:00Z"
+    stored["metadata"]["generation"] += 1
+    if away:
+        scene.restart()
+    await scene.look()
+    found = scene.world.stored[scene.name]
+    assert found["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT_ANNOTATION] == "2026-11-22T08:00:00Z"
+    assert found["metadata"]["generation"] == 2
+    assert scene.metrics.registry.get_sample_value("stowplan_operator_reverts_total") == 0
+    scene.world.writes.clear()
+    await scene.look()
+    assert scene.world.writes == []

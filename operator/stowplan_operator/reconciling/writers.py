@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from stowplan_fleet import logs
@@ -32,13 +33,28 @@ _CONFLICT: Final = 409
 _TOO_MANY_REQUESTS: Final = 429
 
 
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """A Deployment as it was after we applied it."""
+
+    fingerprint: str
+    """Of what was applied."""
+    uid: str
+    generation: int
+    restarted_at: str
+
+    def only_restarted(self, state: DeploymentState) -> bool:
+        """Whether `kubectl rollout restart` is all that happened to it since."""
+        return state.generation == self.generation + 1 and state.restarted_at != self.restarted_at
+
+
 class Writer:
     """Writes statuses, Deployments and events of services."""
 
     def __init__(self, views: Views, api: Api, metrics: Metrics) -> None:
         self._views, self._api, self._metrics = views, api, metrics
-        # By the service's UID: what was applied, and the Deployment's UID and generation after it. A later generation means that somebody changed it.
-        self._applied: dict[str, tuple[str, str, int]] = {}
+        # By the service's UID. A later generation means that somebody changed the Deployment.
+        self._applied: dict[str, _Applied] = {}
         # By the service's UID: the status after our last write, and those before it that the watch may still show.
         self._written: dict[str, tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = {}
         # By the service's UID: when its Deployment was put right after somebody else had changed it.
@@ -74,21 +90,24 @@ class Writer:
         """
         metadata = body["metadata"]
         state = self._views.deployment(ServiceName(f"{metadata['namespace']}/{metadata['name']}"))
-        template = deployments.template_for(body, rung)
+        template = deployments.template_for(body, rung, "" if state is None else state.restarted_at)
         replicas = rollouts.replicas_for(state, deployments.fingerprint(template), rung.replicas)
         manifest = deployments.manifest_for(body, template, replicas)
         print_ = deployments.fingerprint(manifest)
-        applied, uid, generation = self._applied.get(metadata["uid"], ("", "", 0))
-        if state is not None and state.uid == uid and state.generation > generation:
-            self._note_edit(metadata, state, now)
-        elif applied == print_ and state is not None and state.uid == uid:
-            return
+        applied = self._applied.get(metadata["uid"])
+        if applied is not None and state is not None and state.uid == applied.uid:
+            # Where the service's own template names a restart, it stands, and one in the Deployment is a change like any other.
+            adopted = applied.only_restarted(state) and applied.fingerprint != print_
+            if state.generation > applied.generation and not adopted:
+                self._note_edit(metadata, state, now)
+            elif applied.fingerprint == print_:
+                return
         stored = deployments.state_of(await self._api.apply_deployment(manifest))
         if stored.shared:
             # Applying takes back what others changed of ours, and leaves what they added: a container, a variable, an annotation.
             stored = deployments.state_of(await self._api.replace_deployment_spec(manifest, stored.uid))
         self._metrics.writes.labels("deployment").inc()
-        self._applied[metadata["uid"]] = (print_, stored.uid, stored.generation)
+        self._applied[metadata["uid"]] = _Applied(print_, stored.uid, stored.generation, stored.restarted_at)
 
     def _note_edit(self, metadata: Mapping[str, Any], state: DeploymentState, now: Moment) -> None:
         """Counts a change by somebody else, which is about to be put right.

@@ -12,6 +12,8 @@ from stowplan_operator.sizing.rungs import Rung
 from stowplan_operator.workloads import templates
 
 FIELD_MANAGER: Final = "stowplan-operator"
+# What `kubectl rollout restart` writes into the pod template.
+RESTARTED_AT_ANNOTATION: Final = "kubectl.kubernetes.io/restartedAt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,22 @@ class DeploymentState:
     """True where others own parts of the spec: what they added stays when we apply ours."""
     refusal: str = ""
     """Why its controller cannot make pods (a quota, a policy, a missing service account), in the API server's words; empty where it can."""
+    restarted_at: str = ""
+    """When its pods were last restarted by `kubectl rollout restart`, as kubectl wrote it; empty where they never were."""
 
 
-def template_for(service: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
-    """The pod template of a service on a rung."""
-    return templates.on_rung(service["spec"]["template"], service["metadata"]["name"], rung)
+def template_for(service: Mapping[str, Any], rung: Rung, restarted_at: str = "") -> dict[str, Any]:
+    """The pod template of a service on a rung.
+
+    Args:
+        service: the InferenceService as the API server gave it.
+        rung: where it shall run.
+        restarted_at: what `kubectl rollout restart` left in the Deployment: people restart pods that way, and taking it back would restart them once more.
+    """
+    template = templates.on_rung(service["spec"]["template"], service["metadata"]["name"], rung)
+    if restarted_at:
+        template["metadata"]["annotations"].setdefault(RESTARTED_AT_ANNOTATION, restarted_at)
+    return template
 
 
 def manifest_for(service: Mapping[str, Any], template: Mapping[str, Any], replicas: int) -> dict[str, Any]:
@@ -95,6 +108,7 @@ def state_of(body: Mapping[str, Any]) -> DeploymentState:
     metadata, status = body.get("metadata") or {}, body.get("status") or {}
     entries = _owners_of_spec(metadata)
     owners = [str(owner.get("uid", "")) for owner in metadata.get("ownerReferences") or [] if owner.get("controller")]
+    pods = ((body.get("spec") or {}).get("template") or {}).get("metadata") or {}
     return DeploymentState(
         uid=str(metadata.get("uid", "")),
         owner_uid=owners[0] if owners else "",
@@ -108,6 +122,7 @@ def state_of(body: Mapping[str, Any]) -> DeploymentState:
         foreign_manager=_foreign_manager(entries),
         shared=any(entry.get("manager") != FIELD_MANAGER for entry in entries),
         refusal=next((str(item.get("message", "")) for item in status.get("conditions") or [] if _is_refusal(item)), ""),
+        restarted_at=str((pods.get("annotations") or {}).get(RESTARTED_AT_ANNOTATION, "")),
     )
 
 
