@@ -130,6 +130,8 @@ def test_a_slow_api_server_makes_nothing_twice(scene: Scene) -> None:
 
 def test_a_restarted_api_server_is_found_again(scene: Scene) -> None:
     """The API server is killed and started again: the watches come back, what is applied afterwards is served."""
+    scene.serve("before")
+    scene.await_ready("before")
     again(scene.stage.cluster, "kube-apiserver")
     scene.stage.cluster.await_ready("kube-apiserver", lambda: scene.stage.cluster.answers("/readyz"))
     wait_until(lambda: _applied(scene, "after"), 30, "a service taken")
