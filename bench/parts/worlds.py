@@ -217,7 +217,7 @@ def node_json(name: str, cpu: str = "32") -> dict[str, Any]:
 
 def pod_json(name: str, scheduler_name: str, service: str | None) -> dict[str, Any]:
     """A pod of one core; of a service of ours, or (None) a plain one."""
-    resources = {"cpu": "1", "memory": "64Mi"} | ({keys.MARKER_RESOURCE: "1"} if service else {})
+    resources = {"cpu": "1", "memory": "64Mi"} | ({keys.MARKER_RESOURCE: keys.MARKER_AMOUNT} if service else {})
     metadata: dict[str, Any] = {"name": name}
     if service:
         metadata |= {"labels": {keys.SERVICE_LABEL: service}, "annotations": {keys.SLICE_CLASS_ANNOTATION: f"{DEVICE}/cpu:1"}}

@@ -84,9 +84,10 @@ class PlacementSettings:
     """How places are given."""
 
     best_k: int = 16
-    """Among how many nodes, the best of all that fit, a pod may choose that states a preference (preferred affinity, a spread with `ScheduleAnyway`). Any other
-    pod gets the best node, and no default of the scheduler (spreading, image locality) is weighed against it. 0: every pod gets all nodes that fit, and the
-    scheduler scores them: at thousands of nodes that costs more than our judgement. Every node is judged either way."""
+    """Among how many nodes, the best of all that fit, a pod may choose that states a preference (preferred affinity, a spread with `ScheduleAnyway`) or
+    waits for claims of volumes or devices, which can fail on one node and not on another. Any other pod gets the best node, and no default of the scheduler
+    (spreading, image locality) is weighed against it. 0: every pod gets all nodes that fit, and the scheduler scores them: at thousands of nodes that costs
+    more than our judgement. Every node is judged either way."""
     bindings_at_once: int = 32
     """So many bindings under way make a filter wait for them, up to `backlog_s`: a scheduler that filters faster than the API server takes bindings
     would fill a queue there until requests run into their time limits. 0: filters never wait."""

@@ -68,7 +68,9 @@ class Verbs:
         self._count(ruling)
         self._filtered(newcomer.uid, not ruling.fits)
         # Who states no preference has nothing to choose by. Of a single node there is nothing to score: the scheduler asks for no priorities then.
-        best_k = self._best_k if pods.states_preferences(args.pod) else min(self._best_k, 1)
+        # A claim that cannot be provided on the best node would be tried there for ever.
+        chooses = pods.states_preferences(args.pod) or pods.waits_for_claims(args.pod)
+        best_k = self._best_k if chooses else min(self._best_k, 1)
         returned: list[str] = [*ruling.best(best_k)]
         if self._recorder is not None and ruling.grounds is not None:
             self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=best_k, returned=returned)

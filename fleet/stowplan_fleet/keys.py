@@ -12,8 +12,12 @@ KIND: Final = "InferenceService"
 
 SCHEDULER_NAME: Final = "stowplan"
 
-# The marker: only pods that ask for it ever reach the extender. No node advertises it (`ignoredByScheduler`).
+# The marker: only pods that ask for it ever reach the extender, which goes by the name. No node advertises it (`ignoredByScheduler`).
 MARKER_RESOURCE: Final = "stowplan.dev/slo"
+
+# How much of the marker our pods ask for. Anything but nothing would be missing on every node for whoever does not know that it is to be ignored, an
+# autoscaler of nodes among them; and kube-scheduler would find out for each pod on each node anew that it is.
+MARKER_AMOUNT: Final = "0"
 
 # On pods, written by the operator through the pod template.
 SERVICE_LABEL: Final = "stowplan.dev/inference-service"

@@ -32,7 +32,7 @@ BOUND_AT, BEFORE, AFTER = "2026-11-22T12:00:00Z", "2026-11-22T11:59:00Z", "2026-
 
 def pod(name: str = "p", node: str | None = "n", annotations: Mapping[str, str] = BOUND, limits: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A pod of ours with those limits beside a core."""
-    resources = {"limits": {keys.MARKER_RESOURCE: "1", "cpu": "1", **(limits or {})}}
+    resources = {"limits": {keys.MARKER_RESOURCE: keys.MARKER_AMOUNT, "cpu": "1", **(limits or {})}}
     metadata = {"name": name, "namespace": "t", "labels": {keys.SERVICE_LABEL: "s"}, "annotations": dict(annotations)}
     scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": BOUND_AT}
     spec = {"nodeName": node, "schedulerName": keys.SCHEDULER_NAME, "containers": [{"resources": resources}]}

@@ -197,10 +197,14 @@ async def test_best_k_keeps_the_fullest(monkeypatch: pytest.MonkeyPatch) -> None
         ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}, ["two"]),
         ({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]}, ["one", "two"]),
         ({"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}}}, ["one", "two"]),
+        ({"volumes": [{"name": "token", "projected": {"sources": []}}, {"name": "notes", "configMap": {"name": "notes"}}]}, ["two"]),
+        ({"volumes": [{"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}}]}, ["one", "two"]),
+        ({"volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]}, ["one", "two"]),
+        ({"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu"}]}, ["one", "two"]),
     ],
 )
 async def test_only_a_pod_with_preferences_chooses_among_nodes(monkeypatch: pytest.MonkeyPatch, wishes: dict[str, Any], returned: list[str]) -> None:
-    """The fuller node alone goes to a pod that states no preference; one that would rather stand elsewhere gets the emptier one to choose, too."""
+    """The fuller node alone goes to a pod that states no preference; one that would rather stand elsewhere, or waits for claims, gets the emptier one, too."""
     async with extender(monkeypatch, best_k=16) as running:
         running.api.put(PODS, harbours.pod_json("older", "ant", node_name="two"))
         pod = harbours.pod_json("new", "ant")

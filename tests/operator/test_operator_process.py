@@ -124,7 +124,7 @@ def test_a_service_gets_its_workload_and_nothing_sticks_to_it(apiserver: Cluster
         assert "finalizers" not in stored["metadata"]
         assert set(stored["metadata"].get("annotations", {})) <= {"kubectl.kubernetes.io/last-applied-configuration"}
         assert deployment["metadata"]["ownerReferences"][0]["uid"] == stored["metadata"]["uid"]
-        assert container["resources"]["limits"] == {"cpu": "1", "memory": "1Gi", keys.MARKER_RESOURCE: "1"}
+        assert container["resources"]["limits"] == {"cpu": "1", "memory": "1Gi", keys.MARKER_RESOURCE: keys.MARKER_AMOUNT}
         assert container["env"] == [{"name": "STOWPLAN_SLICE", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": FIELD}}}]
         reasons = [event["reason"] for event in events_of(apiserver, namespace, "good")]
         assert reasons.count("RungChosen") == 1

@@ -37,7 +37,7 @@ async def test_the_cheapest_rung_is_chosen_and_its_workload_made() -> None:
     assert template["metadata"]["annotations"] == {keys.SLICE_CLASS_ANNOTATION: "test-cpu/cpu:1"}
     assert template["spec"]["schedulerName"] == "stowplan"
     assert "preemptionPolicy" not in template["spec"]  # the API server would refuse the pods
-    ours = {"cpu": "1", keys.MARKER_RESOURCE: "1"}
+    ours = {"cpu": "1", keys.MARKER_RESOURCE: keys.MARKER_AMOUNT}
     assert scene.container()["resources"] == {"limits": {"memory": "1Gi", **ours}, "requests": ours}
     assert scene.container()["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.annotations['stowplan.dev/slice']"
 

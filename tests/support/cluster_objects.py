@@ -37,7 +37,7 @@ def pod(name: str, where: str, cpu: str = "1", *, service: str = "", slice_class
     labels = {keys.SERVICE_LABEL: service} if service else {}
     annotations = {keys.BOUND_SLICE_ANNOTATION: slice_class} if service else {}
     metadata = {"name": name, "namespace": "vision", "uid": name, "labels": labels, "annotations": annotations}
-    containers = [{"name": "c", "resources": {"requests": {"cpu": cpu} | ({keys.MARKER_RESOURCE: "1"} if service else {})}}]
+    containers = [{"name": "c", "resources": {"requests": {"cpu": cpu} | ({keys.MARKER_RESOURCE: keys.MARKER_AMOUNT} if service else {})}}]
     spec = {"nodeName": where, "schedulerName": keys.SCHEDULER_NAME if service else "default-scheduler", "containers": containers}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase}}
 

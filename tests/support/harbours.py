@@ -82,7 +82,7 @@ def pod_json(name: str, of: str | None, *, cpu: str = "1", node_name: str = "", 
     if of is not None:
         metadata["labels"][keys.SERVICE_LABEL] = of
         metadata["annotations"][keys.SLICE_CLASS_ANNOTATION] = slice_class or f"{DEVICE}/cpu:{cpu}"
-        requests[keys.MARKER_RESOURCE] = "1"
+        requests[keys.MARKER_RESOURCE] = keys.MARKER_AMOUNT
     spec: dict[str, Any] = {
         "schedulerName": keys.SCHEDULER_NAME if of is not None else "default-scheduler",
         "containers": [{"name": "server", "image": "example/server", "resources": {"requests": requests, "limits": requests}}],

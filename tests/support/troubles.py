@@ -25,7 +25,7 @@ QUICK = {keys.DEVICE_LABEL: "made-up-quick"}
 
 def by_hand(name: str, service: str, slice_class: str = QUICK_CORE, **spec: Any) -> dict[str, Any]:
     """A pod of a service as its Deployment would make it; so a test says when there is one more, and how many."""
-    resources = {"cpu": slice_class.rpartition(":")[2], keys.MARKER_RESOURCE: "1"}
+    resources = {"cpu": slice_class.rpartition(":")[2], keys.MARKER_RESOURCE: keys.MARKER_AMOUNT}
     container = {"name": "server", "image": "example.com/server", "resources": {"requests": resources, "limits": resources}}
     metadata = {"name": name, "labels": {keys.SERVICE_LABEL: service}, "annotations": {keys.SLICE_CLASS_ANNOTATION: slice_class}}
     full = {"schedulerName": keys.SCHEDULER_NAME, "terminationGracePeriodSeconds": 0, "containers": [container], **spec}

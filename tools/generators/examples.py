@@ -93,7 +93,7 @@ def pod(name: str, namespace: str, node_name: str, container: Mapping[str, Any],
 def resident(model: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """A service that lives in the cluster already, and its pod on the node quick-1."""
     name, slice_class = "shop-search", "made-up-quick/cpu:1"
-    own = {"cpu": "1", "memory": "512Mi", keys.MARKER_RESOURCE: "1"}
+    own = {"cpu": "1", "memory": "512Mi", keys.MARKER_RESOURCE: keys.MARKER_AMOUNT}
     service = {
         "apiVersion": f"{keys.GROUP}/{keys.VERSION}",
         "kind": keys.KIND,

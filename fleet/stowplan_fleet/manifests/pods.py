@@ -57,6 +57,13 @@ class Spread(Manifest, frozen=True):
     when_unsatisfiable: str = ""
 
 
+class Volume(Manifest, frozen=True):
+    """The part of a volume that is read."""
+
+    persistent_volume_claim: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    ephemeral: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+
+
 class PodSpec(Manifest, frozen=True):
     """The part of a pod's spec that is read."""
 
@@ -73,6 +80,8 @@ class PodSpec(Manifest, frozen=True):
     tolerations: list[Toleration] = msgspec.field(default_factory=list)
     affinity: Affinity = Affinity()
     topology_spread_constraints: list[Spread] = msgspec.field(default_factory=list)
+    volumes: list[Volume] = msgspec.field(default_factory=list)
+    resource_claims: list[msgspec.Raw] = msgspec.field(default_factory=list)
 
 
 class PodStatus(Manifest, frozen=True):
@@ -100,6 +109,11 @@ def states_preferences(pod: PodManifest) -> bool:
     affinity = pod.spec.affinity
     kinds = (affinity.node_affinity, affinity.pod_affinity, affinity.pod_anti_affinity)
     return any(kind.preferred for kind in kinds) or any(item.when_unsatisfiable == "ScheduleAnyway" for item in pod.spec.topology_spread_constraints)
+
+
+def waits_for_claims(pod: PodManifest) -> bool:
+    """True where somebody else has to provide a volume or a device on the node before the pod is bound there, and may fail to."""
+    return bool(pod.spec.resource_claims) or any(volume.persistent_volume_claim or volume.ephemeral for volume in pod.spec.volumes)
 
 
 def cpu_request_millicores(pod: PodManifest) -> int:

@@ -35,7 +35,7 @@ def on_rung(template: Mapping[str, Any], service: str, rung: Rung) -> dict[str, 
 
 def _give_slice(container: dict[str, Any], rung: Rung) -> None:
     resources = container["resources"] = dict(container.get("resources") or {})
-    ours = {str(rung.candidate.resource): _amount(rung), keys.MARKER_RESOURCE: "1"}
+    ours = {str(rung.candidate.resource): _amount(rung), keys.MARKER_RESOURCE: keys.MARKER_AMOUNT}
     for kind in ("requests", "limits"):
         resources[kind] = {**(resources.get(kind) or {}), **ours}
     others = [entry for entry in container.get("env") or [] if entry.get("name") != SLICE_VARIABLE]
