@@ -113,7 +113,8 @@ def test_writes_that_are_refused_for_a_while_are_repeated(scene: Scene) -> None:
         scene.weather.clear()
         scene.await_ready(f"patient-{status}")
     assert scene.operator.logged("the API server did not do its part; the service is looked at again")
-    assert scene.operator.metric("stowplan_operator_reconciliations_total", outcome="retried") >= 6
+    # One look can fail twice: its Deployment is refused, and the status that would tell it.
+    assert scene.operator.metric("stowplan_operator_reconciliations_total", outcome="retried") >= 3
 
 
 def test_a_slow_api_server_makes_nothing_twice(scene: Scene) -> None:

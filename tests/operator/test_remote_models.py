@@ -96,7 +96,9 @@ async def listening(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
         await runner.cleanup()
         # With TLS a connection ends only when its other side has said so, too, and the library's pool may not say it before the loop is closed.
         for transport in transports:
-            transport.abort()
+            # Python 3.11 fails on one that is closed already.
+            with suppress(AttributeError):
+                transport.abort()
         await asyncio.sleep(0.01)
 
 
