@@ -169,6 +169,6 @@ def annotations(newcomer: Newcomer, acceptance: Acceptance) -> dict[str, str]:
             written[keys.PREDICTED_MS_ANNOTATION] = f"{answer.response.upper_ms:.3f}"
         if answer.bundle:
             written[keys.BUNDLE_ANNOTATION] = answer.bundle
-        # The same question to the same bundle has the same id, so that a log line and a pod can be brought together.
+        # The same question to the same bundle has the same id: pods that share it were judged alike.
         written[keys.PREDICTION_ID_ANNOTATION] = hashlib.sha256(f"{answer.bundle}\n{inquiry!r}".encode()).hexdigest()[:16]
     return written
