@@ -57,10 +57,13 @@ def structural(items: Sequence[dict[str, Any]]) -> list[Finding]:
 
 
 async def predicted(items: Sequence[dict[str, Any]], predictor: "Predictor", models: "Path | None" = None) -> tuple[list[Finding], list[str]]:
-    """Who is over their objective now by this predictor; and notes of what could not be judged.
+    """Who is over their objective by this predictor, with the load that is planned for each; and notes of what could not be judged.
 
+    Planned, not what those carry that have a node while others wait for one: a pod is let in for the load that will be its own, and that it carries more until
+    the rest have a node was nobody's decision.
     A server that was bound by another bundle than the one that judges here is noted, not counted as broken; so is one whose service, node or neighbours'
-    services were changed after the last binding on its node.
+    services were changed after the last binding on its node, or on whose node (itself, too) a service's servers are being replaced by those of another
+    slice class.
     """
     from stowplan_cli import modelfiles, snapshots, stages
     from stowplan_cli.standings import standings
@@ -68,7 +71,7 @@ async def predicted(items: Sequence[dict[str, Any]], predictor: "Predictor", mod
     snapshot = snapshots.snapshot_of(items)
     residents, missing = stages.residents_of(snapshot, modelfiles.index_models(models))
     notes = [*snapshot.problems, *missing]
-    stage = await stages.furnished(snapshot, residents, predictor, notes)
+    stage = await stages.furnished(snapshot, residents, predictor, notes, planned=True)
     fared = await standings(stage, [stage.states[name] for name in sorted(stage.states)])
     by_uid = {pod["metadata"].get("uid") or full_name(pod): pod for pod in _of_kind(items, "Pod")}
     named = {full_name(item): item for item in _of_kind(items, keys.KIND)} | {item["metadata"]["name"]: item for item in _of_kind(items, "Node")}
@@ -92,11 +95,21 @@ def _judge(standing: "Standing", by_uid: dict[str, Any], named: dict[str, Any], 
     other_bundle = beside is not None and annotations_of(pod).get(keys.BUNDLE_ANNOTATION, beside.bundle) != beside.bundle
     since = changed is not None and newest is not None and changed > newest
     crowded = newest is not None and any(_came_since(pod, standing.node, newest) for pod in by_uid.values())
-    why = (
-        "; bound by another bundle" if other_bundle else "; changed since it was bound" if since else "; another scheduler's pod came since" if crowded else ""
-    )
+    excuses = {
+        "bound by another bundle": other_bundle,
+        "changed since it was bound": since,
+        "another scheduler's pod came since": crowded,
+        "a service there is moving to another slice class": any(_is_left(item, named) for item in here),
+    }
+    why = next((f"; {excuse}" for excuse, holds in excuses.items() if holds), "")
     where = f"pod {full_name(pod)} on node {standing.node}"
-    return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not (other_bundle or since or crowded))
+    return Finding(Invariant.NO_RESIDENT_OVER_OBJECTIVE, where, text + why, broken=not why)
+
+
+def _is_left(standing: "Standing", named: dict[str, Any]) -> bool:
+    """Whether its service has moved on to another slice class: what is planned there says nothing of servers that are on their way out."""
+    present = (named[str(standing.service.name)].get("status") or {}).get("sliceClass")
+    return bool(present) and present != str(standing.slice_class)
 
 
 def _came_since(pod: dict[str, Any], node: str, moment: "dt.datetime") -> bool:

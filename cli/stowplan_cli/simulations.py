@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from stowplan_extender import lodgings
-from stowplan_extender.decision import placings
+from stowplan_extender.decision import occupancies, placings
 from stowplan_extender.decision.inquiries import Inquiry
-from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState
+from stowplan_extender.decision.occupancies import Newcomer, NodeState, Tenancy
 from stowplan_extender.decision.verdicts import Acceptance
 from stowplan_fleet import reasons
 from stowplan_fleet.answers import Answer, Basis
@@ -138,6 +138,7 @@ def _open_inventories(cluster: Cluster, candidate: Candidate) -> list[NodeInvent
 
 async def _attempt(cluster: Cluster, candidate: Candidate, rung: Rung) -> _Attempt:
     states = dict(cluster.states)
+    stood: list[tuple[NodeName, Newcomer]] = []
     placed: list[Placed] = []
     unplaced: list[Unplaced] = []
     for replica in range(rung.replicas):
@@ -149,10 +150,15 @@ async def _attempt(cluster: Cluster, candidate: Candidate, rung: Rung) -> _Attem
             continue
         node, acceptance = placing.accepted[0]
         states[node] = states[node].with_lodger(newcomer.lodger)
+        stood.append((node, newcomer))
         # Without an answer it stands there because its rung was allowed without one.
         message = acceptance.answer.message if acceptance.answer is not None else rung.reason
         objective_ms, part = candidate.service.slo.latency_ms, rung.candidate.slice_class
         placed.append(Placed(candidate.service.name, replica, node, part, _predicted_ms(acceptance), objective_ms, acceptance.basis, message))
+    for node, newcomer in stood:
+        # Whoever comes after them meets them with the load of those that found no place, too.
+        tenancy = Tenancy(occupancies.as_shared(newcomer.tenancy.service, len(stood)), newcomer.tenancy.slice_class)
+        states[node] = states[node].with_lodger(replace(newcomer.lodger, tenancy=tenancy))
     return _Attempt(tuple(placed), tuple(unplaced), states)
 
 
@@ -196,12 +202,3 @@ def _newcomer(candidate: Candidate, rung: Rung, replica: int) -> Newcomer:
     pod = decoding.from_plain({**template, "metadata": {**template["metadata"], **identity}}, PodManifest, f"template of {metadata.full_name}")
     service = replace(candidate.service, replicas=rung.replicas)
     return lodgings.newcomer_of(lodgings.record_of(pod), {service.name: service}.get)
-
-
-def lodgers_by_node(records: Sequence[lodgings.PodRecord], services: Mapping[ServiceName, Service]) -> dict[NodeName, tuple[Lodger, ...]]:
-    """Who is on each node, as the extender sees them."""
-    found: dict[NodeName, list[Lodger]] = {}
-    for record in records:
-        if record.node is not None:
-            found.setdefault(record.node, []).append(lodgings.lodger_of(record, services.get))
-    return {name: tuple(lodgers) for name, lodgers in found.items()}

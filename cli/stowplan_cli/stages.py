@@ -18,7 +18,7 @@ from stowplan_fleet.services import Service, ServiceName
 from stowplan_operator.reconciling.eligibilities import eligible
 from stowplan_operator.sizing.prices import labelled
 
-from stowplan_cli import modelfiles, simulations, snapshots
+from stowplan_cli import lodgers, modelfiles, simulations, snapshots
 from stowplan_cli.exits import Refused
 from stowplan_cli.simulations import Candidate, Cluster, Placed, Unplaced
 from stowplan_cli.snapshots import Snapshot
@@ -99,8 +99,23 @@ async def run(stage: Stage, predictor: Predictor) -> Outcome:
     return outcome
 
 
-async def furnished(snapshot: Snapshot, residents: Sequence[tuple[InferenceServiceManifest, bytes | None]], predictor: Predictor, notes: list[str]) -> Cluster:
-    """The cluster with everyone on it, residents analysed by this predictor; `notes` gains what could not be."""
+async def furnished(
+    snapshot: Snapshot,
+    residents: Sequence[tuple[InferenceServiceManifest, bytes | None]],
+    predictor: Predictor,
+    notes: list[str],
+    *,
+    planned: bool = False,
+) -> Cluster:
+    """The cluster with everyone on it, residents analysed by this predictor.
+
+    Args:
+        snapshot: what was read of it.
+        residents: services that have pods there, with their models where those are here.
+        predictor: who analyses.
+        notes: gains what could not be analysed, and who carries more than is planned.
+        planned: spread each service's load over all its servers, also over those that have no node yet; else over those that have one, as the extender does.
+    """
     known: dict[ServiceName, Service] = {}
     for manifest, model in residents:
         # A graph that only the cluster's predictor knows is as good as none here: the resident cannot be judged, and the verdict names it.
@@ -110,6 +125,9 @@ async def furnished(snapshot: Snapshot, residents: Sequence[tuple[InferenceServi
         except GraphRefused as error:
             known[resident.name] = resident
             notes.append(f"{error}; nodes it runs on stay closed to others")
+    if not planned:
+        notes += lodgers.partly_placed(snapshot.records, known)
+        known = lodgers.as_they_stand(snapshot.records, known)
     return _cluster(snapshot, known, predictor)
 
 
@@ -123,10 +141,10 @@ async def _analysed(predictor: Predictor, manifest: InferenceServiceManifest, mo
 
 
 def _cluster(snapshot: Snapshot, residents: Mapping[ServiceName, Service], predictor: Predictor) -> Cluster:
-    lodgers = simulations.lodgers_by_node(snapshot.records, residents)
+    standing = lodgers.lodgers_by_node(snapshot.records, residents)
     inventories = [nodes.inventory_of(node) for node in snapshot.nodes]
     return Cluster(
-        states={inventory.name: NodeState(inventory, lodgers.get(inventory.name, ())) for inventory in inventories},
+        states={inventory.name: NodeState(inventory, standing.get(inventory.name, ())) for inventory in inventories},
         devices={**merged_gpus(gpu for inventory in inventories for gpu in inventory.gpus), **snapshot.devices},
         predictor=predictor,
         prices=labelled((inventory, node.metadata.labels) for inventory, node in zip(inventories, snapshot.nodes, strict=True))[0],

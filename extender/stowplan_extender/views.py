@@ -6,7 +6,6 @@ so that a decision over five thousand nodes looks up numbers and judges the few 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from stowplan_fleet.devices import Device, GpuDevice, merged_gpus
 from stowplan_fleet.nodes import NodeInventory, NodeName
@@ -14,6 +13,7 @@ from stowplan_fleet.services import Service, ServiceName
 from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
 
 from stowplan_extender import lodgings
+from stowplan_extender.decision import occupancies
 from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState, PodUid
 from stowplan_extender.decision.signatures import Signature, memory_left_bytes, signature_of
 from stowplan_extender.lodgings import PodRecord
@@ -125,19 +125,19 @@ class ClusterView:
         return made
 
     def _resident_service(self, name: ServiceName) -> Service | None:
-        """The service as its bound pods feel it: replicas that have no node yet carry no load."""
+        """The service as its bound pods feel it (`occupancies.as_shared`)."""
         service = self._services.get(name)
         if service is None:
             return None
         felt = self._felt.get(name)
         if felt is None:
-            felt = self._felt[name] = replace(service, replicas=self._serving(name))
+            felt = self._felt[name] = occupancies.as_shared(service, self._bound[name])
         return felt
 
     def _serving(self, name: ServiceName) -> int:
         """Over how many of its pods a service's load is spread."""
         service = self._services.get(name)
-        return max(1, min(service.replicas, self._bound[name])) if service is not None else 0
+        return occupancies.sharers(service, self._bound[name]) if service is not None else 0
 
     # Writing
 

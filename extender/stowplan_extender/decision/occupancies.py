@@ -1,6 +1,6 @@
 """What is on a node, or about to be: pods, by what they take and by whom they serve."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NewType
 
 from stowplan_fleet.nodes import NodeInventory, ResourceName
@@ -38,6 +38,20 @@ class Tenancy:
 
     def __hash__(self) -> int:
         return self._hash
+
+
+def sharers(service: Service, bound: int) -> int:
+    """Over how many servers a service's load is spread while so many of its pods have a node: replicas that wait for one carry nothing.
+
+    Pods beyond those planned are on their way out, and take nothing off the others for long.
+    """
+    return max(1, min(service.replicas, bound))
+
+
+def as_shared(service: Service, bound: int) -> Service:
+    """A service as those of its pods feel it that have a node: the one rule by which residents are judged, in a cluster and at a desk."""
+    count = sharers(service, bound)
+    return service if count == service.replicas else replace(service, replicas=count)
 
 
 @dataclass(frozen=True, slots=True)
