@@ -8,6 +8,7 @@ Everything worth knowing goes into the Binding's annotations, which the API serv
 import asyncio
 import hashlib
 import logging
+from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
 
 from stowplan_extender import lodgings
+from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
 from stowplan_extender.decision.verdicts import Acceptance
 from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable, NotLeading, NotYet, PlaceLost, PodRefused
@@ -169,6 +171,12 @@ def annotations(newcomer: Newcomer, acceptance: Acceptance) -> dict[str, str]:
             written[keys.PREDICTED_MS_ANNOTATION] = f"{answer.response.upper_ms:.3f}"
         if answer.bundle:
             written[keys.BUNDLE_ANNOTATION] = answer.bundle
-        # The same question to the same bundle has the same id: pods that share it were judged alike.
-        written[keys.PREDICTION_ID_ANNOTATION] = hashlib.sha256(f"{answer.bundle}\n{inquiry!r}".encode()).hexdigest()[:16]
+        written[keys.PREDICTION_ID_ANNOTATION] = _prediction_id(answer.bundle, inquiry)
     return written
+
+
+# The text of a question with its tenants takes longer to make than the decision; replicas share it.
+@lru_cache(1024)
+def _prediction_id(bundle: str, inquiry: Inquiry) -> str:
+    """The same question to the same bundle has the same id: pods that share it were judged alike."""
+    return hashlib.sha256(f"{bundle}\n{inquiry!r}".encode()).hexdigest()[:16]

@@ -120,11 +120,12 @@ class Judge:
         own = self._own_places(newcomer)
         numbers: list[int | None] = list(map(self._view.numbering.numbers.get, names))
         short = self._view.memory.short_of(newcomer.requests.memory_bytes)
-        if not short.isdisjoint(cast("Sequence[NodeName]", names)):
+        if short and not short.isdisjoint(cast("Sequence[NodeName]", names)):
             numbers = [number + _SHORT if number is not None and name in short else number for name, number in zip(names, numbers, strict=True)]
         counts = Counter(numbers)
         memory = self._memory(newcomer)
-        judged: dict[int | None, Verdict] = {None: _UNKNOWN_NODE, **cast("dict[int | None, Verdict]", memory.verdicts)}
+        judged: dict[int | None, Verdict] = {number: known for number in counts if number is not None and (known := memory.verdicts.get(number))}
+        judged[None] = _UNKNOWN_NODE
         # Before anything waits: a number may stand for nothing any more afterwards.
         stood = {number: self._signature(number) for number in counts if number is not None} if self._keeps_grounds else {}
         fresh = {number: signature for number in counts if number is not None and number not in judged and (signature := self._signature(number))}

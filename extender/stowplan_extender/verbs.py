@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stowplan_fleet.manifests import pods
 from stowplan_fleet.manifests.pods import PodManifest
@@ -12,6 +12,7 @@ from stowplan_extender import lodgings
 from stowplan_extender.backlogs import Backlog
 from stowplan_extender.bindings import Binder
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
+from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.errors import NotYet, PodRefused
 from stowplan_extender.judgements import Judge, Ruling
 from stowplan_extender.metrics import Metrics
@@ -76,10 +77,11 @@ class Verbs:
             self._recorder.record(ruling.grounds, verb="filter", pod=args.pod.metadata.full_name, best_k=best_k, returned=returned)
         if not ruling.fits and ruling.cause:
             raise NotYet(ruling.cause)
+        refused = ruling.refused
         return ExtenderFilterResult(
             node_names=returned,
-            failed_nodes=_texts(ruling, resolvable=True) | {str(name): postponement.text for name, postponement in ruling.postponed.items()},
-            failed_and_unresolvable_nodes=_texts(ruling, resolvable=False),
+            failed_nodes=_texts(refused, resolvable=True) | {str(name): postponement.text for name, postponement in ruling.postponed.items()},
+            failed_and_unresolvable_nodes=_texts(refused, resolvable=False),
         )
 
     async def prioritize(self, args: ExtenderArgs) -> list[HostPriority]:
@@ -114,5 +116,5 @@ class Verbs:
                 self._metrics.nodes_judged.labels(kind).inc(count)
 
 
-def _texts(ruling: Ruling, *, resolvable: bool) -> dict[str, str]:
-    return {name: refusal.text for name, refusal in ruling.refused.items() if refusal.resolvable is resolvable}
+def _texts(refused: Mapping[NodeName, Refusal], *, resolvable: bool) -> dict[str, str]:
+    return {name: refusal.text for name, refusal in refused.items() if refusal.resolvable is resolvable}

@@ -81,7 +81,8 @@ def best(names: Sequence[NodeName], numbers: Sequence[int | None], acceptances: 
         return few
     chosen: list[NodeName] = []
     for tier in sorted(tiers):
-        chosen += _first(list(compress(names, map(tiers[tier].__contains__, numbers))), count - len(chosen))
+        alike = compress(names, map(tiers[tier].__contains__, numbers))
+        chosen += [min(alike)] if count == 1 else _first(list(alike), count - len(chosen))
         if len(chosen) == count:
             break
     return chosen
