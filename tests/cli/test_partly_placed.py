@@ -14,6 +14,7 @@ from stowplan_extender import lodgings
 from stowplan_extender.judgements import Judge
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.predictions import Predictions
+from stowplan_extender.reflectors import Store
 from stowplan_extender.settings import PredictorSettings
 from stowplan_extender.stores import DeviceStore, NodeStore, PodStore, ServiceStore
 from stowplan_extender.views import ClusterView
@@ -31,8 +32,8 @@ from support.virtual_clocks import HandClock
 def a_view(items: list[Object], clock: HandClock) -> ClusterView:
     """What the extender knows once its watches have shown all of that."""
     view, metrics = ClusterView(clock, 60.0), Metrics()
-    devices = DeviceStore(view, metrics, lambda _: None)
-    stores = {"Node": NodeStore(view, metrics), "Pod": PodStore(view, metrics), keys.KIND: ServiceStore(view, metrics), "ConfigMap": devices}
+    stores: dict[str, Store] = {"Node": NodeStore(view, metrics), "Pod": PodStore(view, metrics), keys.KIND: ServiceStore(view, metrics)}
+    stores["ConfigMap"] = DeviceStore(view, metrics, lambda _: None)
     for item in items:
         if item["kind"] != "ConfigMap" or keys.DESCRIPTORS_LABEL in item["metadata"].get("labels", ()):
             stores[item["kind"]].put(msgspec.Raw(json.dumps(item).encode()))
