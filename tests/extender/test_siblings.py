@@ -86,3 +86,41 @@ async def test_neighbours_of_others_still_count_for_a_replica() -> None:
     quay.pod("p1", "ant")
     with pytest.raises(PlaceLost, match="would push resident vision/bee over its SLO of 16 ms"):
         await quay.bind("p1", "one")
+
+
+def moving(rps: int = 150, former: int = 4) -> Quay:
+    """So many servers on single cores, and their service as it is once one on four cores is to take their place."""
+    quay = a_quay(replicas=1, rps=rps, cores=10)
+    for index in range(former):
+        quay.pod(f"p{index}", "ant")
+        quay.calls.pods[f"vision/p{index}"]["spec"]["nodeName"] = "one"
+        quay.watch(f"p{index}")
+    quay.pod("larger", "ant", cpu="4")
+    return quay
+
+
+async def test_servers_of_a_former_rung_do_not_keep_out_the_one_that_replaces_them() -> None:
+    """None of the four could take the whole load, and none has to: they share it until the larger one, for which there is room beside them, serves."""
+    quay = moving()
+    await quay.bind("larger", "one")
+    assert quay.calls.pods["vision/larger"]["spec"]["nodeName"] == "one"
+
+
+async def test_strangers_are_kept_off_servers_of_a_former_rung() -> None:
+    """What is planned for the service is more than each of them could take; until they are gone nobody else is put beside them."""
+    quay = moving()
+    quay.service("bee", 500)
+    quay.pod("q", "bee")
+    refused = await quay.verbs.filter(quay.args("q", "one"))
+    assert refused.failed_nodes == {"one": "would push resident vision/ant over its SLO of 100 ms: it could not sustain its load"}
+
+
+async def test_a_server_that_replaces_others_still_spares_strangers() -> None:
+    """The larger server is refused where somebody else would come to harm."""
+    quay = moving()
+    quay.service("bee", 25)
+    quay.pod("q", "bee")
+    quay.calls.pods["vision/q"]["spec"]["nodeName"] = "one"
+    quay.watch("q")
+    with pytest.raises(PlaceLost, match="would push resident vision/bee over its SLO of 25 ms"):
+        await quay.bind("larger", "one")

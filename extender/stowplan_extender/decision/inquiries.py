@@ -80,7 +80,7 @@ def _inquest(tenancy: Tenancy, arriving: Occupier, signature: Signature) -> Inqu
             continue
         before = occupier
         resident = occupier.tenancy
-        if resident is None or neighbourhoods.tenant_for(resident, arriving, signature) is None:
+        if resident is None or _is_former(tenancy, resident) or neighbourhoods.tenant_for(resident, arriving, signature) is None:
             continue
         others = (*signature.occupiers[:position], *signature.occupiers[position + 1 :], arriving)
         residents[ResidentInquiry(resident, _inquiry_among(resident, others, signature))] = None
@@ -94,18 +94,29 @@ def _inquest(tenancy: Tenancy, arriving: Occupier, signature: Signature) -> Inqu
 def _with_siblings_relieved(tenancy: Tenancy, signature: Signature) -> Signature:
     """Servers of the newcomer's own service carry what is theirs once all replicas are there, as the newcomer itself is judged.
 
-    While some have no node, those that have one carry more. Held against the newcomer, that would keep out the very pod that takes load off them.
+    While some have no node, those that have one carry more. Held against the newcomer, that would keep out the very pod that takes load off them, or, where
+    they are of a former rung, that replaces them.
     """
-    relieved = tuple(_relieved(tenancy, occupier) for occupier in signature.occupiers)
+    siblings = sum(occupier.tenancy is not None and occupier.tenancy.service.name == tenancy.service.name for occupier in signature.occupiers)
+    relieved = tuple(_relieved(tenancy, occupier, siblings) for occupier in signature.occupiers)
     # Compared by identity: for all but siblings this is the look at a name.
     return signature if all(map(is_, relieved, signature.occupiers)) else replace(signature, occupiers=relieved)
 
 
-def _relieved(newcomer: Tenancy, occupier: Occupier) -> Occupier:
-    sibling, replicas = occupier.tenancy, newcomer.service.replicas
-    if sibling is None or sibling.service.name != newcomer.service.name or sibling.service.replicas >= replicas:
+def _relieved(newcomer: Tenancy, occupier: Occupier, siblings: int) -> Occupier:
+    sibling = occupier.tenancy
+    if sibling is None or sibling.service.name != newcomer.service.name:
+        return occupier
+    # Those of a former rung share the load with each other until they go, however few servers are planned now; of them, only those here are known here.
+    replicas = max(newcomer.service.replicas, siblings if _is_former(newcomer, sibling) else 0)
+    if sibling.service.replicas >= replicas:
         return occupier
     return replace(occupier, tenancy=replace(sibling, service=replace(sibling.service, replicas=replicas)))
+
+
+def _is_former(newcomer: Tenancy, resident: Tenancy) -> bool:
+    """Whether a resident is a server of the newcomer's own service on another slice class: a service stands on one, so one of the two is to replace the other."""
+    return resident.service.name == newcomer.service.name and resident.slice_class != newcomer.slice_class
 
 
 def _inquiry_among(subject: Tenancy, others: tuple[Occupier, ...], signature: Signature) -> Inquiry | None:
