@@ -115,7 +115,7 @@ def _relieved(newcomer: Tenancy, occupier: Occupier, siblings: int) -> Occupier:
 
 
 def _is_former(newcomer: Tenancy, resident: Tenancy) -> bool:
-    """Whether a resident is a server of the newcomer's own service on another slice class: a service stands on one, so one of the two is to replace the other."""
+    """Whether a resident serves the newcomer's own service on another slice class: a service stands on one, so one of the two is to replace the other."""
     return resident.service.name == newcomer.service.name and resident.slice_class != newcomer.slice_class
 
 
