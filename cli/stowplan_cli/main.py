@@ -11,16 +11,17 @@ from typing import Annotated, Final
 
 import typer
 
-from stowplan_cli import exits
+from stowplan_cli.terminal import exits
 
 # Modules with a function `register(app)`, in the order in which `--help` lists their commands.
 THEMES: Final = (
-    "predicting", "explaining", "placing", "surveying", "auditing", "replaying", "slicing", "measuring", "profiling", "bundles", "evaluating",
-    "calibrating", "stripping", "processes",
+    "forecasts.predicting", "forecasts.explaining", "placements.placing", "placements.surveying", "placements.auditing", "placements.replaying",
+    "forecasts.slicing", "measurements.measuring", "measurements.profiling", "forecasts.bundles", "measurements.evaluating",
+    "measurements.calibrating", "forecasts.stripping", "processes",
 )  # fmt: skip
 
 # As a plugin of kubectl: what is asked of a cluster; `explain` names a service there.
-PLUGIN_THEMES: Final = ("accounting", "surveying", "placing", "slicing", "auditing")
+PLUGIN_THEMES: Final = ("placements.accounting", "placements.surveying", "placements.placing", "forecasts.slicing", "placements.auditing")
 _PLUGIN: Final = "kubectl-stowplan"
 
 

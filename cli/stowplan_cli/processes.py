@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from stowplan_cli import progresses
+from stowplan_cli.terminal import progresses
 
 # Command, module, help.
 PROCESSES: Final = (

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stowplan_cli import audits, plainobjects
-from stowplan_cli.audits import Invariant
+from stowplan_cli.objects import plainobjects
+from stowplan_cli.promises import audits
+from stowplan_cli.promises.audits import Invariant
 from stowplan_fleet import keys
 from support import cluster_objects as objects
 from support.command_lines import Desk, Run

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stowplan_cli.bundles import leaves
+from stowplan_cli.forecasts.bundles import leaves
 from support.command_lines import Desk, Run
 
 

@@ -8,7 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from stowplan_cli import exits, processes
+from stowplan_cli import processes
+from stowplan_cli.terminal import exits
 from support.command_lines import Desk, Run
 
 ROOT = Path(__file__).resolve().parents[2]

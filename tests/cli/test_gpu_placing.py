@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stowplan_cli import placing, snapshots, stages
+from stowplan_cli.objects import snapshots
+from stowplan_cli.placements import placing
+from stowplan_cli.simulating import stages
 from stowplan_fleet.answers import Answer, Basis, LatencyInterval
 from stowplan_fleet.devices import CpuDevice, Device, GpuDevice
 from stowplan_fleet.predictors import GraphSummary

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stowplan_cli import hosts
+from stowplan_cli.inputs import hosts
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.slices import DeviceName
 from stowplan_predictor.errors import MachineBusy

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from stowplan_cli import outputs
-from stowplan_cli.exits import Refused
-from stowplan_cli.models import parse_shapes
+from stowplan_cli.inputs.models import parse_shapes
+from stowplan_cli.terminal import outputs
+from stowplan_cli.terminal.exits import Refused
 from support.command_lines import Desk, Run
 
 

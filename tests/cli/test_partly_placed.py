@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stowplan_cli import modelfiles, questions, snapshots, stages
+from stowplan_cli.inputs import questions
+from stowplan_cli.objects import modelfiles, snapshots
+from stowplan_cli.simulating import stages
 from stowplan_extender import lodgings
 from stowplan_extender.judgements import Judge
 from stowplan_extender.metrics import Metrics

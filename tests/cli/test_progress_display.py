@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from stowplan_cli import progresses
+from stowplan_cli.terminal import progresses
 
 
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

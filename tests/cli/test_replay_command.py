@@ -8,8 +8,8 @@ from pathlib import Path
 
 import onnx
 import pytest
-from stowplan_cli import questions
-from stowplan_cli.snapshots import service_manifest
+from stowplan_cli.inputs import questions
+from stowplan_cli.objects.snapshots import service_manifest
 from stowplan_extender.recorders import CURRENT
 from stowplan_extender.settings import RecordingSettings
 from stowplan_fleet.manifests import decoding

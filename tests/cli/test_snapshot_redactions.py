@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stowplan_cli.redactions import redacted
+from stowplan_cli.objects.redactions import redacted
 from stowplan_fleet import keys
 from support.cluster_objects import Object, described, graph, listed, node, on_one_core, pod, service
 from support.command_lines import Desk, Run

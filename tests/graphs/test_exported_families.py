@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from stowplan_cli.stripping import stripped
+from stowplan_cli.forecasts.stripping import stripped
 from stowplan_fleet.errors import GraphRefused
 from stowplan_predictor.graphs.loading import load_graph
 

@@ -5,7 +5,8 @@ import functools
 from typing import Any
 
 from controlplane_clusters import Cluster
-from stowplan_cli import auditing, questions
+from stowplan_cli.inputs import questions
+from stowplan_cli.placements import auditing
 from stowplan_fleet import keys
 from stowplan_fleet.predictors import Predictor
 from stowplan_predictor.pipelines import Pipeline

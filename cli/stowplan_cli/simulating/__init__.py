@@ -1,0 +1,1 @@
+"""A cluster at a desk: the operator's ladder and the extender's decision, called as they run there."""

@@ -1,0 +1,1 @@
+"""What every command says and how: tables or documents, progress, refusals and exit statuses, files written whole, options in common."""
