@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import aiohttp
 import msgspec
 from aiohttp import web
-from stowplan_extender import serving, wire
+from stowplan_extender import wire
+from stowplan_extender.serving import servers
 from stowplan_fleet import heaps
 from support import harbours
 from support.quays import Quay
@@ -105,7 +106,7 @@ async def over_http(case: Case) -> tuple[list[float], list[float]]:
     """One keep-alive connection on loopback."""
     quay, names = cluster(case.nodes, uneven=case.kind == "uneven")
     body = request(quay, names)
-    runner = web.ServerRunner(serving.scheduler_server(quay.verbs, quay.metrics, 8 << 20))
+    runner = web.ServerRunner(servers.scheduler_server(quay.verbs, quay.metrics, 8 << 20))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

@@ -70,6 +70,14 @@ def test_every_dependency_earns_its_line() -> None:
     assert sorted(name for name in names if f"`{name}`" not in text) == []
 
 
+def test_siblings_in_contracts_never_import_each_other() -> None:
+    """Layers name siblings with `|`: `:`, which reads alike, lets them import each other, and a contract with it holds whatever they do."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["name"]: contract["layers"] for contract in contracts if contract["type"] == "layers"}
+    assert any("|" in layer for found in layers.values() for layer in found)
+    assert {name: [layer for layer in found if ":" in layer] for name, found in layers.items() if any(":" in layer for layer in found)} == {}
+
+
 @pytest.mark.parametrize("component", ["fleet", "predictor", "extender", "operator", "cli"])
 def test_the_map_names_every_room(component: str) -> None:
     """docs/architecture.md names each package inside a component, and no package that is gone."""

@@ -15,25 +15,26 @@ from aiohttp import web
 from stowplan_fleet import channels, heaps
 from stowplan_fleet.clients import GrpcPredictor
 
-from stowplan_extender import credentials, listeners, serving
-from stowplan_extender.backlogs import Backlog
-from stowplan_extender.bindings import Binder
+from stowplan_extender.apiserver import credentials
+from stowplan_extender.apiserver.connections import ApiConnection
+from stowplan_extender.apiserver.podcalls import HttpPodCalls
+from stowplan_extender.binding.backlogs import Backlog
+from stowplan_extender.binding.bindings import Binder
+from stowplan_extender.binding.leaderships import AlwaysLeading, Leadership, LeaseLeadership
+from stowplan_extender.binding.upkeeps import Upkeep
+from stowplan_extender.binding.wakeups import WakeUps
 from stowplan_extender.clocks import ClockWatch
-from stowplan_extender.connections import ApiConnection
-from stowplan_extender.feeds import Feeds
-from stowplan_extender.judgements import Judge
-from stowplan_extender.leaderships import AlwaysLeading, Leadership, LeaseLeadership
+from stowplan_extender.cluster.feeds import Feeds
+from stowplan_extender.cluster.views import ClusterView
+from stowplan_extender.judging.judgements import Judge
+from stowplan_extender.judging.predictions import Predictions
+from stowplan_extender.judging.probes import PredictorProbe
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.podcalls import HttpPodCalls
-from stowplan_extender.predictions import Predictions
-from stowplan_extender.probes import PredictorProbe
-from stowplan_extender.recorders import Recorder
-from stowplan_extender.serving import Farewell
+from stowplan_extender.recording.recorders import Recorder
+from stowplan_extender.serving import listeners, servers
+from stowplan_extender.serving.servers import Farewell
+from stowplan_extender.serving.verbs import Verbs
 from stowplan_extender.settings import ExtenderSettings
-from stowplan_extender.upkeeps import Upkeep
-from stowplan_extender.verbs import Verbs
-from stowplan_extender.views import ClusterView
-from stowplan_extender.wakeups import WakeUps
 
 _log = logging.getLogger(__name__)
 # Between two looks whether anybody is connected still; at both nobody must be, for one may be on its way from the socket's queue.
@@ -111,8 +112,8 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
         serve = settings.serving
         farewell = Farewell()
         apps = (
-            web.AppRunner(serving.health_app(view, feeds, probe, metrics), access_log=None, shutdown_timeout=serve.drain_s),
-            web.ServerRunner(serving.scheduler_server(verbs, metrics, serve.body_bytes_max, farewell), shutdown_timeout=serve.drain_s),
+            web.AppRunner(servers.health_app(view, feeds, probe, metrics), access_log=None, shutdown_timeout=serve.drain_s),
+            web.ServerRunner(servers.scheduler_server(verbs, metrics, serve.body_bytes_max, farewell), shutdown_timeout=serve.drain_s),
         )
 
         async def drain() -> None:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from stowplan_cli.inputs import questions
 from stowplan_cli.objects import modelfiles, snapshots
 from stowplan_cli.simulating import stages
-from stowplan_extender import lodgings
-from stowplan_extender.judgements import Judge
+from stowplan_extender.apiserver.reflectors import Store
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.stores import DeviceStore, NodeStore, PodStore, ServiceStore
+from stowplan_extender.cluster.views import ClusterView
+from stowplan_extender.judging.judgements import Judge
+from stowplan_extender.judging.predictions import Predictions
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.predictions import Predictions
-from stowplan_extender.reflectors import Store
 from stowplan_extender.settings import PredictorSettings
-from stowplan_extender.stores import DeviceStore, NodeStore, PodStore, ServiceStore
-from stowplan_extender.views import ClusterView
 from stowplan_fleet import keys
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.pods import PodManifest

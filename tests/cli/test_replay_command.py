@@ -10,7 +10,7 @@ import onnx
 import pytest
 from stowplan_cli.inputs import questions
 from stowplan_cli.objects.snapshots import service_manifest
-from stowplan_extender.recorders import CURRENT
+from stowplan_extender.recording.recorders import CURRENT
 from stowplan_extender.settings import RecordingSettings
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.nodes import NodeManifest, inventory_of

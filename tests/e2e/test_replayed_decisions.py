@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stowplan_extender.recorders import CURRENT
+from stowplan_extender.recording.recorders import CURRENT
 from support.controlplane import node
 from support.stages import MODELS, Stage, inference_service
 from support.troubles import QUICK, QUICK_CORE

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stowplan_extender.backlogs import Backlog
+from stowplan_extender.binding.backlogs import Backlog
 from stowplan_extender.metrics import Metrics
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from stowplan_extender import processes
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
 from stowplan_extender.settings import ApiSettings, ExtenderSettings, PlacementSettings, ServingSettings
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.errors import PredictorUnavailable

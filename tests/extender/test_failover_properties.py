@@ -9,13 +9,13 @@ import hypothesis
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
+from stowplan_extender.binding.leaderships import LeaseLeadership
+from stowplan_extender.cluster.lodgings import lodger_of, record_of
 from stowplan_extender.decision import inquiries
 from stowplan_extender.decision.occupancies import Newcomer, NodeState, PodUid
 from stowplan_extender.decision.signatures import signature_of
 from stowplan_extender.errors import ApiUnreachable, ExtenderError
-from stowplan_extender.leaderships import LeaseLeadership
-from stowplan_extender.lodgings import lodger_of, record_of
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
 from stowplan_extender.wire import ExtenderBindingArgs

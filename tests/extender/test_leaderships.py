@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any
 
 import pytest
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
+from stowplan_extender.binding.leaderships import LeaseLeadership
 from stowplan_extender.errors import NotLeading
-from stowplan_extender.leaderships import LeaseLeadership
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
 from support.fake_apiservers import FakeApiServer

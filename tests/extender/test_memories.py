@@ -6,12 +6,12 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stowplan_extender import recordings
+from stowplan_extender.cluster.lodgings import newcomer_of, record_of
+from stowplan_extender.cluster.memories import FreeMemory
 from stowplan_extender.decision import placings
 from stowplan_extender.decision.verdicts import Acceptance
-from stowplan_extender.lodgings import newcomer_of, record_of
-from stowplan_extender.memories import FreeMemory
-from stowplan_extender.recorders import CURRENT
+from stowplan_extender.recording import recordings
+from stowplan_extender.recording.recorders import CURRENT
 from stowplan_extender.settings import RecordingSettings
 from stowplan_fleet.manifests import decoding, nodes
 from stowplan_fleet.manifests.nodes import NodeManifest

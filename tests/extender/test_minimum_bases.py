@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stowplan_extender import bindings, recordings
+from stowplan_extender.binding import bindings
 from stowplan_extender.decision import inquiries, placings, verdicts
 from stowplan_extender.decision.occupancies import Newcomer, NodeState
 from stowplan_extender.decision.reasons import Reason, Refusal
 from stowplan_extender.decision.signatures import signature_of
 from stowplan_extender.decision.verdicts import Acceptance, Postponement, Verdict
 from stowplan_extender.errors import ExtenderError
-from stowplan_extender.recorders import CURRENT
+from stowplan_extender.recording import recordings
+from stowplan_extender.recording.recorders import CURRENT
 from stowplan_extender.settings import RecordingSettings
 from stowplan_fleet import keys
 from stowplan_fleet.answers import Answer, Basis

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from stowplan_extender.errors import NotYet
+from stowplan_extender.judging.predictions import Predictions
+from stowplan_extender.judging.probes import PredictorProbe
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.predictions import Predictions
-from stowplan_extender.probes import PredictorProbe
 from stowplan_extender.settings import PredictorSettings
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.errors import MessageRefused, PredictorUnavailable

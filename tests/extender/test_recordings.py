@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stowplan_extender import recordings
 from stowplan_extender.errors import ExtenderError
-from stowplan_extender.recorders import BEFORE, CURRENT
-from stowplan_extender.recordings import Record
+from stowplan_extender.recording import recordings
+from stowplan_extender.recording.recorders import BEFORE, CURRENT
+from stowplan_extender.recording.recordings import Record
 from stowplan_extender.settings import RecordingSettings
 from stowplan_fleet.errors import ManifestRefused
 from support.quays import Quay

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
+from stowplan_extender.apiserver.reflectors import Reflector
 from stowplan_extender.errors import ApiUnreachable
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.reflectors import Reflector
 from stowplan_extender.settings import ApiSettings
 from support.fake_apiservers import FakeApiServer
 

@@ -7,10 +7,10 @@ import textwrap
 
 import msgspec
 import pytest
+from stowplan_extender.cluster.stores import NodeStore, PodStore
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision.occupancies import PodUid
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.stores import NodeStore, PodStore
-from stowplan_extender.views import ClusterView
 from stowplan_fleet.errors import QuantityRefused
 from stowplan_fleet.manifests import decoding, nodes
 from stowplan_fleet.nodes import NodeInventory, NodeName
@@ -47,8 +47,8 @@ def test_an_object_as_deep_as_an_api_server_stores_touches_no_other(depth: int, 
         import json, sys, threading
         from stowplan_extender import depths
         from stowplan_extender.metrics import Metrics
-        from stowplan_extender.stores import ServiceStore
-        from stowplan_extender.views import ClusterView
+        from stowplan_extender.cluster.stores import ServiceStore
+        from stowplan_extender.cluster.views import ClusterView
         from stowplan_fleet.manifests import decoding
         from stowplan_fleet.manifests.objects import ListEnvelope, WatchEnvelope
         from support import harbours

@@ -1,8 +1,8 @@
 """A promise that no watch confirms is looked up, and a watch that is behind is begun anew."""
 
 import pytest
+from stowplan_extender.binding.upkeeps import Upkeep
 from stowplan_extender.errors import NotYet
-from stowplan_extender.upkeeps import Upkeep
 from support.quays import Quay
 
 

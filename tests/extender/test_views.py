@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stowplan_extender.cluster.lodgings import record_of
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision.occupancies import PodUid
 from stowplan_extender.decision.signatures import Signature, signature_of
-from stowplan_extender.lodgings import record_of
-from stowplan_extender.views import ClusterView
 from stowplan_fleet import keys
 from stowplan_fleet.manifests import decoding, nodes
 from stowplan_fleet.manifests.inferenceservices import InferenceServiceManifest

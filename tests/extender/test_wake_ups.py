@@ -1,8 +1,8 @@
 """A pod that was refused everywhere is touched once a node would take it, and only then."""
 
 import pytest
+from stowplan_extender.binding.leaderships import AlwaysLeading
 from stowplan_extender.errors import NotLeading
-from stowplan_extender.leaderships import AlwaysLeading
 from support.quays import Quay
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
+from stowplan_extender.cluster.stores import ServiceStore
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.stores import ServiceStore
-from stowplan_extender.views import ClusterView
 from stowplan_operator.reconciling.reconcilers import FOREVER
 from support.fake_operator_worlds import NAMESPACE
 from support.operator_scenes import Scene

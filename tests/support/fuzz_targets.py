@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from stowplan_extender import wire
+from stowplan_extender.cluster.stores import DeviceStore, NodeStore, PodStore, ServiceStore
 from stowplan_extender.errors import ExtenderError
-from stowplan_extender.stores import DeviceStore, NodeStore, PodStore, ServiceStore
 from stowplan_fleet.errors import FleetError
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.objects import ListEnvelope, WatchEnvelope

@@ -8,18 +8,18 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from stowplan_extender.bindings import Binder
+from stowplan_extender.binding.bindings import Binder
+from stowplan_extender.binding.leaderships import AlwaysLeading, Leadership
+from stowplan_extender.binding.wakeups import WakeUps
+from stowplan_extender.cluster.lodgings import record_of
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.errors import ApiRefused, ApiUnreachable
-from stowplan_extender.judgements import Judge
-from stowplan_extender.leaderships import AlwaysLeading, Leadership
-from stowplan_extender.lodgings import record_of
+from stowplan_extender.judging.judgements import Judge
+from stowplan_extender.judging.predictions import Predictions
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.predictions import Predictions
-from stowplan_extender.recorders import Recorder
+from stowplan_extender.recording.recorders import Recorder
+from stowplan_extender.serving.verbs import Verbs
 from stowplan_extender.settings import PredictorSettings, RecordingSettings, WakeUpSettings
-from stowplan_extender.verbs import Verbs
-from stowplan_extender.views import ClusterView
-from stowplan_extender.wakeups import WakeUps
 from stowplan_extender.wire import ExtenderArgs, ExtenderBindingArgs
 from stowplan_fleet.devices import CoreThroughput, CpuDevice
 from stowplan_fleet.manifests import decoding, nodes

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stowplan_extender import lodgings
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.lodgings import PodRecord
 from stowplan_extender.decision.occupancies import PodUid
-from stowplan_extender.lodgings import PodRecord
 from stowplan_fleet import descriptors, keys
 from stowplan_fleet.devices import CpuDevice
 from stowplan_fleet.errors import ValueRefused

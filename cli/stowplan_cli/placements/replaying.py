@@ -17,7 +17,7 @@ from stowplan_cli.terminal.exits import Refused
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from stowplan_extender.recordings import Record
+    from stowplan_extender.recording.recordings import Record
     from stowplan_fleet.predictors import Predictor
 
 # A recorder keeps 32 MiB unless told otherwise; beyond this it is no file of one.
@@ -60,7 +60,7 @@ def replay(
 
 
 def _records(file: Path) -> Iterator["Record"]:
-    from stowplan_extender import recordings
+    from stowplan_extender.recording import recordings
 
     if file.stat().st_size > _LARGEST_BYTES:
         raise Refused(f"{file}: larger than {_LARGEST_BYTES >> 20} MiB; name a file that an extender recorded")
@@ -75,7 +75,7 @@ def _records(file: Path) -> Iterator["Record"]:
 
 
 def _row(record: "Record") -> dict[str, Any]:
-    from stowplan_extender import recordings
+    from stowplan_extender.recording import recordings
 
     kinds = Counter(record.verdicts[number].kind for number in record.nodes.values() if number is not None and number < len(record.verdicts))
     return {
@@ -112,7 +112,7 @@ async def _ask(
     records: "list[Record]", rows: list[dict[str, Any]], predictor: "Predictor", graphs: "list[tuple[str, bytes, dict[str, tuple[int, ...]]]]"
 ) -> None:
     """Predicts every recorded answer anew, where the graphs are here and the bundle is the same; what differs joins the differences."""
-    from stowplan_extender import recordings
+    from stowplan_extender.recording import recordings
     from stowplan_fleet.answers import UnknownReason
     from stowplan_fleet.errors import GraphRefused
 

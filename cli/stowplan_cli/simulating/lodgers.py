@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from stowplan_extender import lodgings
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.lodgings import PodRecord
 from stowplan_extender.decision import occupancies
 from stowplan_extender.decision.occupancies import Lodger
-from stowplan_extender.lodgings import PodRecord
 from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import Service, ServiceName
 

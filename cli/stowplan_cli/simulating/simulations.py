@@ -7,7 +7,7 @@ ranks first, and a service whose replicas do not all find one climbs at once, as
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from stowplan_extender import lodgings
+from stowplan_extender.cluster import lodgings
 from stowplan_extender.decision import occupancies, placings
 from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.decision.occupancies import Newcomer, NodeState, Tenancy

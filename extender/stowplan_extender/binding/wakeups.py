@@ -16,16 +16,16 @@ from typing import Final
 
 from stowplan_fleet.errors import FleetError
 
-from stowplan_extender import lodgings
+from stowplan_extender.apiserver.podcalls import PodCalls
+from stowplan_extender.binding.leaderships import Leadership
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.lodgings import PodRecord
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision.occupancies import PodUid
 from stowplan_extender.errors import ExtenderError
-from stowplan_extender.judgements import Judge
-from stowplan_extender.leaderships import Leadership
-from stowplan_extender.lodgings import PodRecord
+from stowplan_extender.judging.judgements import Judge
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.podcalls import PodCalls
 from stowplan_extender.settings import WakeUpSettings
-from stowplan_extender.views import ClusterView
 
 _log = logging.getLogger(__name__)
 # Of the pods that wait: a filter refuses few at a time, and a cluster that is full of waiting pods needs nodes, not touches.

@@ -16,18 +16,18 @@ from stowplan_fleet import keys
 from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
 
-from stowplan_extender import lodgings
+from stowplan_extender.apiserver.podcalls import PodCalls
+from stowplan_extender.binding.leaderships import Leadership
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.lodgings import PodRecord
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
 from stowplan_extender.decision.verdicts import Acceptance
 from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable, NotLeading, NotYet, PlaceLost, PodRefused
-from stowplan_extender.judgements import Judge
-from stowplan_extender.leaderships import Leadership
-from stowplan_extender.lodgings import PodRecord
+from stowplan_extender.judging.judgements import Judge
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.podcalls import PodCalls
-from stowplan_extender.recorders import Recorder
-from stowplan_extender.views import ClusterView
+from stowplan_extender.recording.recorders import Recorder
 from stowplan_extender.wire import ExtenderBindingArgs
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from stowplan_fleet import keys
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.pods import PodManifest
 
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
 from stowplan_extender.settings import ApiSettings
 from stowplan_extender.wire import ExtenderBindingArgs
 

@@ -18,7 +18,7 @@ from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.objects import ListEnvelope, ObjectHead, StatusError, WatchEnvelope
 from stowplan_fleet.sizes import LargeObjects
 
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
 from stowplan_extender.errors import ApiError, ApiRefused, ApiUnreachable
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import ApiSettings

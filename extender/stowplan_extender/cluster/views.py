@@ -12,14 +12,14 @@ from stowplan_fleet.nodes import NodeInventory, NodeName
 from stowplan_fleet.services import Service, ServiceName
 from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
 
-from stowplan_extender import lodgings
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.lodgings import PodRecord
+from stowplan_extender.cluster.memories import FreeMemory
+from stowplan_extender.cluster.numberings import Numbering
+from stowplan_extender.cluster.reservations import Reservations
 from stowplan_extender.decision import occupancies
 from stowplan_extender.decision.occupancies import Lodger, Newcomer, NodeState, PodUid
 from stowplan_extender.decision.signatures import Signature, memory_left_bytes, signature_of
-from stowplan_extender.lodgings import PodRecord
-from stowplan_extender.memories import FreeMemory
-from stowplan_extender.numberings import Numbering
-from stowplan_extender.reservations import Reservations
 
 
 class ClusterView:

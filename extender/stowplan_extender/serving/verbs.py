@@ -8,16 +8,16 @@ from stowplan_fleet.manifests import pods
 from stowplan_fleet.manifests.pods import PodManifest
 from stowplan_fleet.nodes import NodeName
 
-from stowplan_extender import lodgings
-from stowplan_extender.backlogs import Backlog
-from stowplan_extender.bindings import Binder
+from stowplan_extender.binding.backlogs import Backlog
+from stowplan_extender.binding.bindings import Binder
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision.occupancies import Newcomer, PodUid
 from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.errors import NotYet, PodRefused
-from stowplan_extender.judgements import Judge, Ruling
+from stowplan_extender.judging.judgements import Judge, Ruling
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.recorders import Recorder
-from stowplan_extender.views import ClusterView
+from stowplan_extender.recording.recorders import Recorder
 from stowplan_extender.wire import ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority
 
 _log = logging.getLogger(__name__)

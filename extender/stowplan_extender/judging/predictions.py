@@ -17,8 +17,8 @@ from stowplan_fleet.errors import PredictorUnavailable
 from stowplan_fleet.predictors import Predictor
 from stowplan_fleet.slices import DeviceName
 
-from stowplan_extender.askings import Asking
 from stowplan_extender.decision.inquiries import Inquiry
+from stowplan_extender.judging.askings import Asking
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import PredictorSettings
 

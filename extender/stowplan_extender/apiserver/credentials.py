@@ -10,7 +10,7 @@ from kubernetes.aio.client import Configuration
 from stowplan_fleet import kubeconfigs
 from stowplan_fleet.errors import CredentialsRefused
 
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
 from stowplan_extender.errors import ConfigurationRefused
 from stowplan_extender.settings import ApiSettings
 

@@ -13,11 +13,11 @@ from stowplan_fleet.errors import FleetError
 from stowplan_fleet.manifests import pods
 from stowplan_fleet.manifests.pods import PodManifest
 
+from stowplan_extender.apiserver.podcalls import PodCalls
+from stowplan_extender.cluster.reservations import Overdue
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.errors import ApiError, ApiRefused
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.podcalls import PodCalls
-from stowplan_extender.reservations import Overdue
-from stowplan_extender.views import ClusterView
 
 _log = logging.getLogger(__name__)
 _NOT_FOUND = 404

@@ -12,15 +12,15 @@ from typing import Any, Final, cast
 from stowplan_fleet.answers import Answer
 from stowplan_fleet.nodes import NodeName
 
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision import inquiries, placings, verdicts
 from stowplan_extender.decision.inquiries import Inquiry
 from stowplan_extender.decision.occupancies import Newcomer, Requests, Tenancy
 from stowplan_extender.decision.reasons import Refusal
 from stowplan_extender.decision.signatures import Signature
 from stowplan_extender.decision.verdicts import Acceptance, Postponement, Verdict
-from stowplan_extender.predictions import Predictions
-from stowplan_extender.recordings import Grounds
-from stowplan_extender.views import ClusterView
+from stowplan_extender.judging.predictions import Predictions
+from stowplan_extender.recording.recordings import Grounds
 
 # Kinds of newcomers (service, slice class, requests) whose verdicts are kept. Replicas of one service are one kind; a cluster starts few at a time.
 _KINDS_MAX: Final = 256

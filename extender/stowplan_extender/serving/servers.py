@@ -14,12 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from stowplan_fleet.errors import FleetError
 
 from stowplan_extender import wire
+from stowplan_extender.cluster.feeds import Feeds
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.errors import ExtenderError, NotYet, PodRefused, RequestRefused
-from stowplan_extender.feeds import Feeds
+from stowplan_extender.judging.probes import PredictorProbe
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.probes import PredictorProbe
-from stowplan_extender.verbs import Verbs
-from stowplan_extender.views import ClusterView
+from stowplan_extender.serving.verbs import Verbs
 from stowplan_extender.wire import ExtenderBindingResult, ExtenderFilterResult
 
 _log = logging.getLogger(__name__)

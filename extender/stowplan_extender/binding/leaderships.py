@@ -18,11 +18,11 @@ from stowplan_fleet.errors import ManifestRefused
 from stowplan_fleet.manifests import decoding
 from stowplan_fleet.manifests.decoding import Manifest
 
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
+from stowplan_extender.binding.successions import LeaseSpec, Succession, pod_of
 from stowplan_extender.errors import ApiError, NotLeading
 from stowplan_extender.metrics import Metrics
 from stowplan_extender.settings import LeaseSettings
-from stowplan_extender.successions import LeaseSpec, Succession, pod_of
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from typing import Final
 from stowplan_fleet.devices import Device
 from stowplan_fleet.slices import DeviceName
 
-from stowplan_extender import recordings
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.recordings import Grounds
+from stowplan_extender.recording import recordings
+from stowplan_extender.recording.recordings import Grounds
 from stowplan_extender.settings import RecordingSettings
 
 _log = logging.getLogger(__name__)

@@ -19,11 +19,11 @@ from stowplan_fleet.nodes import NodeName
 from stowplan_fleet.services import ServiceName
 from stowplan_fleet.slices import DeviceName
 
-from stowplan_extender import lodgings
+from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.lodgings import PodRecord
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.decision.occupancies import PodUid, Requests
-from stowplan_extender.lodgings import PodRecord
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.views import ClusterView
 
 _log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from stowplan_fleet import keys
 from stowplan_fleet.slices import DeviceName
 
-from stowplan_extender.connections import ApiConnection
+from stowplan_extender.apiserver.connections import ApiConnection
+from stowplan_extender.apiserver.reflectors import Reflector, Store
+from stowplan_extender.cluster.stores import DeviceStore, NodeStore, PodStore, ServiceStore
+from stowplan_extender.cluster.views import ClusterView
 from stowplan_extender.errors import ViewNotReady
 from stowplan_extender.metrics import Metrics
-from stowplan_extender.reflectors import Reflector, Store
 from stowplan_extender.settings import ApiSettings
-from stowplan_extender.stores import DeviceStore, NodeStore, PodStore, ServiceStore
-from stowplan_extender.views import ClusterView
 
 
 class Feeds:
