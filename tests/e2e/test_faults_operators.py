@@ -1,62 +1,52 @@
 """The operator in trouble: killed after each of its writes, cut off, misled. What was promised stays, and everything comes back by itself."""
 
+import itertools
 import os
 import signal
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from controlplane_errors import CommandFailed
 from support import api_definitions
 from support.components import SYSTEM_NAMESPACE
-from support.controlplane import KUBECTL_PATIENCE, PATIENCE_S, apply, events_of, node, remove_nodes, wait_until
-from support.operators_in_weather import SLOW, SLOW_CORE, Scene
+from support.controlplane import KUBECTL_PATIENCE, PATIENCE_S, apply, node, remove_nodes, wait_until
+from support.headcounts import cores, counted
+from support.operators_in_weather import SLOW, SLOW_CORE, Scene, state_of
+from support.stages import inference_service
 from support.troubles import QUICK_CORE, again, plain_pod
 
 pytestmark = [pytest.mark.controlplane, pytest.mark.faults, pytest.mark.timeout(1800)]
 
 
-def kill_after(scene: Scene, writes: int) -> list[str]:
-    """Kills the operator after so many writes from now on, before it hears of the last one; answers what was written, as a list that grows."""
-    written: list[str] = []
-
-    def count(what: str) -> None:
-        written.append(what)
-        if len(written) == writes:
-            scene.operator.kill()
-
-    scene.weather.carried_out = count
-    return written
+def started_anew(scene: Scene, times: int, before_s: float) -> None:
+    """Each start of the operator has its line, and the last one its time."""
+    assert scene.operator.log().count('"operator starts"') == times + 1
+    assert scene.operator.metric("process_start_time_seconds") > before_s
 
 
 def test_killed_after_each_of_its_writes_it_arrives_where_an_undisturbed_one_does(scene: Scene) -> None:
     """For n = 1, 2, ...: killed after the n-th write for a new service, and started again, until it needs fewer than n. Nothing is made or told twice."""
-    started_s = scene.operator.metric("process_start_time_seconds")
-    written = kill_after(scene, 0)
+    started_s, killed = scene.operator.metric("process_start_time_seconds"), 0
     scene.serve("calm")
     scene.await_ready("calm")
     calm = scene.state("calm")
-    wait_until(lambda: len([what for what in written if "/events" in what]) >= 4, 10, "events of the calm service")
-    killed = 0
-    for writes in range(1, len(written) + 3):
+    last = ("AllReplicasReady", "Ready")
+    wait_until(lambda: last in scene.told("calm"), 10, "the last event of the calm service")
+    for writes in itertools.count(1):
         name = f"hit-{writes}"
-        kill_after(scene, writes)
-        scene.serve(name)
-        wait_until(lambda: not scene.stage.cluster.running(scene.operator.name) or scene.is_ready(name), 40, lambda: scene.stage.tell(name))  # noqa: B023
-        scene.weather.carried_out = None
-        if not scene.stage.cluster.running(scene.operator.name):
-            killed += 1
-            scene.operator.start()
+        hit = scene.killed_after(writes, lambda: scene.serve(name), lambda: last in scene.told(name), name)  # noqa: B023
         scene.await_ready(name)
         assert scene.state(name) == calm
-        reasons = [(event["reason"], event["message"].partition("=")[0]) for event in events_of(scene.stage.cluster, scene.stage.namespace, name)]
-        told = [reason for reason in reasons if reason[0] in {"Analyzed", "RungChosen", "AllReplicasReady"}]
-        assert len(told) == len(set(told))
+        assert len(scene.told(name)) == len(set(scene.told(name)))
         assert len(scene.stage.pods(name)) == 1
         scene.remove(name)
+        killed += hit
+        if not hit:
+            break
     assert killed >= 6
-    # Each start has its line, and the last one its time.
-    assert scene.operator.log().count('"operator starts"') == killed + 1
-    assert scene.operator.metric("process_start_time_seconds") > started_s
+    started_anew(scene, killed, started_s)
 
 
 def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(scene: Scene) -> None:
@@ -68,16 +58,7 @@ def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(sce
         name = f"climber-{writes}"
         scene.serve(name, slice_classes=[QUICK_CORE, SLOW_CORE])
         wait_until(lambda: "waitingSince" in scene.stage.service(name).get("status", {}).get("rung", {}), 20, lambda: scene.stage.tell(name))  # noqa: B023
-        kill_after(scene, writes)
-        wait_until(
-            lambda: not scene.stage.cluster.running(scene.operator.name) or scene.is_ready(name),  # noqa: B023
-            30,
-            lambda: scene.stage.tell(name),  # noqa: B023
-        )
-        scene.weather.carried_out = None
-        if writes and not scene.stage.cluster.running(scene.operator.name):
-            killed += 1
-            scene.operator.start()
+        killed += scene.killed_after(writes, lambda: None, lambda: scene.is_ready(name), name)  # noqa: B023
         (pod,) = scene.stage.await_bound(name)
         assert pod["spec"]["nodeName"] == "slow"
         ladder = {rung["sliceClass"]: rung for rung in scene.stage.service(name)["status"]["ladder"]}
@@ -85,8 +66,58 @@ def test_killed_after_each_write_of_a_climb_it_climbs_once_and_remembers_why(sce
         assert "skipped" not in ladder[SLOW_CORE]
         scene.remove(name)
     assert killed >= 3
-    assert scene.operator.log().count('"operator starts"') == killed + 1
-    assert scene.operator.metric("process_start_time_seconds") > started_s
+    started_anew(scene, killed, started_s)
+
+
+def rolled_out(scene: Scene, image: str) -> tuple[int, Mapping[str, Any]] | None:
+    """The number of the change to that image, and what there is of it; None while not all pods have it, or while the status does not say so."""
+    service, deployment = scene.both("changing")
+    state, status, replicas = state_of(service, deployment), deployment["status"], deployment["spec"]["replicas"]
+    said = {kind: message for kind, (_, _, message) in state["conditions"].items()}
+    settled = (
+        state["container"]["image"] == image
+        and status.get("observedGeneration") == deployment["metadata"]["generation"]
+        and {status.get(key) for key in ("replicas", "updatedReplicas", "availableReplicas")} == {replicas}
+        and state["observed"]
+        and (said.get("Ready"), said.get("Scheduled")) == (f"all {replicas} replicas serve", f"all {replicas} replicas have a node")
+    )
+    return (int(deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"]), state) if settled else None
+
+
+def test_killed_after_each_write_of_a_rollout_it_arrives_where_an_undisturbed_one_does(scene: Scene) -> None:
+    """To and fro between two servers of a core each and one of two, with another image and another model: killed after the n-th write of either change, for
+    n = 1, 2, ..., until both need fewer than n. Each change reaches the pods once and ends as an undisturbed one, and never do fewer cores serve than before.
+    """
+    started_s, killed = scene.operator.metric("process_start_time_seconds"), 0
+    scene.stage.upload("resnet50")
+
+    def change(image: str, model: str, slice_class: str, replicas: int) -> None:
+        found = inference_service("changing", model, 60_000, slice_classes=[slice_class], replicas={"min": replicas, "max": replicas})
+        found["spec"]["template"]["spec"]["containers"][0]["image"] = image
+        scene.stage.apply(found)
+
+    def arrived(image: str) -> tuple[int, Mapping[str, Any]]:
+        return wait_until(lambda: rolled_out(scene, image), 40, lambda: scene.stage.tell("changing"))
+
+    small, large = ("example.com/small", "squeezenet", QUICK_CORE, 2), ("example.com/large", "resnet50", "made-up-quick/cpu:2", 1)
+    undisturbed: dict[str, Mapping[str, Any]] = {}
+    change(*small)
+    scene.await_ready("changing")
+    number, _ = arrived(small[0])
+    with counted(scene.stage, "changing", cores) as serving:
+        for writes in itertools.count(0):
+            hits = 0
+            for form in (large, small):
+                hits += scene.killed_after(writes, lambda: change(*form), lambda: rolled_out(scene, form[0]) is not None, "changing")  # noqa: B023
+                before, (number, state) = number, arrived(form[0])
+                assert number == before + 1
+                assert state == undisturbed.setdefault(form[0], state)
+            killed += hits
+            if writes and not hits:
+                break
+    assert serving.least == 2
+    assert killed >= 8
+    started_anew(scene, killed, started_s)
 
 
 @pytest.mark.parametrize("status", [429, 500, 410, 403])

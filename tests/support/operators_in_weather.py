@@ -1,7 +1,7 @@
 """An operator of a test's own, in place of the common one and in weather of its own, with shorter patience."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ from typing import Any
 from stowplan_fleet import keys
 from support import components
 from support.components import Operator
-from support.controlplane import KUBECTL_PATIENCE, PATIENCE_S, condition_of, node, wait_until
+from support.controlplane import KUBECTL_PATIENCE, PATIENCE_S, condition_of, events_of, node, wait_until
 from support.stages import Stage, inference_service
+from support.strikes import Strike
 from support.troubles import QUICK, QUICK_CORE, absent, shiftable_clock
 from support.weathers import Weather, weather_before
 
@@ -52,14 +53,32 @@ class Scene:
         """Whether it serves now."""
         return (condition_of(self.stage.service(name), "Ready") or {}).get("status") == "True"
 
+    def both(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """A service and its Deployment, at one moment."""
+        service, deployment = self.stage.cluster.get(f"inferenceservices.stowplan.dev/{name}", f"deployment/{name}", "-n", self.stage.namespace)["items"]
+        return service, deployment
+
     def state(self, name: str) -> Mapping[str, Any]:
         """What there is of a service, without dates and names that differ from one to the next."""
-        status = self.stage.service(name)["status"]
-        deployment = self.stage.cluster.get("deployment", name, "-n", self.stage.namespace)
-        conditions = {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
-        plain = {key: value for key, value in status.items() if key not in {"conditions", "selector", "rung"}}
-        spec = {key: deployment["spec"][key] for key in ("replicas", "strategy")}
-        return {"conditions": conditions, "status": plain, "spec": spec, "container": deployment["spec"]["template"]["spec"]["containers"][0]["resources"]}
+        return state_of(*self.both(name))
+
+    def told(self, name: str) -> list[tuple[str, str]]:
+        """Reason and condition of each event that tells a transition, oldest first."""
+        events = events_of(self.stage.cluster, self.stage.namespace, name)
+        return [(event["reason"], event["message"].partition("=")[0]) for event in events if event.get("reportingComponent") == "stowplan-operator"]
+
+    def killed_after(self, writes: int, change: Callable[[], None], done: Callable[[], bool], name: str) -> bool:
+        """Makes a change, kills the operator after so many writes from then on, before it hears of the last one, and starts it again.
+
+        Answers False where it was `done` with fewer; it lives on then.
+        """
+        strike = Strike(self.weather, self.operator, writes)
+        change()
+        wait_until(lambda: strike.struck or done(), 40, lambda: f"write {writes} or the end of {name}, after {strike.written}; {self.stage.tell(name)}")
+        struck = strike.end()
+        if struck:
+            self.operator.start()
+        return struck
 
     def remove(self, name: str) -> None:
         """Deletes a service and waits until its pods are gone: a node takes only so many tenants that anybody can predict."""
@@ -72,6 +91,18 @@ class Scene:
         """Waits until a log line and a metric of the operator name what happened."""
         wait_until(lambda: self.operator.logged(log), timeout_s, f"a log line that says {log!r}")
         wait_until(lambda: self.operator.metric(metric, **labels) > 0, timeout_s, f"metric {metric}{labels} above 0")
+
+
+def state_of(service: Mapping[str, Any], deployment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What there is of a service and its Deployment, without dates, counters, and names that differ from one to the next."""
+    status, container = service["status"], deployment["spec"]["template"]["spec"]["containers"][0]
+    return {
+        "conditions": {item["type"]: (item["status"], item["reason"], item["message"]) for item in status["conditions"]},
+        "status": {key: value for key, value in status.items() if key not in {"conditions", "selector", "rung", "observedGeneration"}},
+        "observed": status["observedGeneration"] == service["metadata"]["generation"],
+        "spec": {key: deployment["spec"][key] for key in ("replicas", "strategy")},
+        "container": {key: container[key] for key in ("image", "resources")},
+    }
 
 
 @contextlib.contextmanager
