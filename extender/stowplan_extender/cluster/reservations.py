@@ -6,6 +6,7 @@ A promise in doubt ends with its time. One whose binding is known to be written 
 we did ourselves; whoever looks after promises (`upkeeps`) asks the API server what became of the pod.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -48,6 +49,8 @@ class Reservations:
         self._changed = changed
         self._nodes: dict[NodeName, dict[PodUid, _Promise]] = {}
         self._uids: dict[PodUid, set[NodeName]] = {}
+        self._expiry_s = math.inf
+        """Before this no promise ends."""
 
     def __len__(self) -> int:
         """How many promises there are."""
@@ -55,7 +58,8 @@ class Reservations:
 
     def promise(self, node: NodeName, lodger: Lodger, name: str = "") -> None:
         """Promises a place to a pod, `namespace/name`; promising it again starts its time anew."""
-        self._nodes.setdefault(node, {})[lodger.uid] = _Promise(lodger, name, self._clock())
+        promise = self._nodes.setdefault(node, {})[lodger.uid] = _Promise(lodger, name, self._clock())
+        self._expiry_s = min(self._expiry_s, promise.made_s + self._limit_s)
         self._uids.setdefault(lodger.uid, set()).add(node)
         self._changed(node)
 
@@ -92,9 +96,13 @@ class Reservations:
 
     def expire(self) -> tuple[PodUid, ...]:
         """Takes back the promises in doubt whose time is over; whose they were."""
-        until = self._clock() - self._limit_s
+        now = self._clock()
+        if now < self._expiry_s:
+            return ()
         entries = ((uid, node, promise) for node, promises in self._nodes.items() for uid, promise in promises.items())
-        over = [(uid, node) for uid, node, promise in entries if promise.made_s <= until and not (promise.written and promise.name)]
+        doubtful = [(promise.made_s + self._limit_s, uid, node) for uid, node, promise in entries if not (promise.written and promise.name)]
+        over = [(uid, node) for end_s, uid, node in doubtful if end_s <= now]
+        self._expiry_s = min((end_s for end_s, _, _ in doubtful if end_s > now), default=math.inf)
         for uid, node in over:
             self.release(uid, node)
         return tuple(uid for uid, _ in over)

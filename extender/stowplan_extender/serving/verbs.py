@@ -100,7 +100,8 @@ class Verbs:
         self._check_view()
         with self._backlog:
             await self._binder.bind(args)
-        _log.info("bound", extra={"pod": f"{args.pod_namespace}/{args.pod_name}", "node": args.node})
+        # Not for every day: the pod carries all of it, and a line takes a twentieth of a pod's processor time.
+        _log.debug("bound", extra={"pod": f"{args.pod_namespace}/{args.pod_name}", "node": args.node})
 
     def _newcomer(self, pod: PodManifest) -> Newcomer:
         return lodgings.newcomer_of(lodgings.record_of(pod), self._view.service)
