@@ -135,6 +135,18 @@ def test_an_api_server_that_refuses_everything_is_outlived(scene: Scene, status:
     assert scene.stage.cluster.running(scene.operator.name)
 
 
+def test_answers_that_cannot_be_read_are_outlived(scene: Scene) -> None:
+    """Something between the operator and the API server spoils the list of one kind: the operator begins anew again and again, and goes on once it is over."""
+    scene.operator.kill()
+    scene.weather.garble.add("GET /api/v1/configmaps")
+    scene.operator.start(wait=False)
+    scene.serve("meanwhile")
+    wait_until(lambda: scene.operator.log().count("the watches broke off; they are started anew") >= 3, 60, scene.operator.log)
+    scene.await_named("UnicodeDecodeError", "stowplan_operator_shifts_broken_total")
+    scene.weather.clear()
+    scene.await_ready("meanwhile", 60)
+
+
 def test_writes_that_are_refused_for_a_while_are_repeated(scene: Scene) -> None:
     """Deployments and statuses are refused with 429, then 500, then 409: the service is made once they pass; a metric tells each status."""
 

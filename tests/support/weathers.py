@@ -19,6 +19,8 @@ from controlplane_clusters import Cluster, free_ports
 Value = TypeVar("Value")
 _OK: Final = 200
 _CLOSING_S: Final = 0.5
+# How anything begins that was packed by gzip.
+_GARBLED: Final = b"\x1f\x8b\x08\x00"
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Weather:
     """Carried out, and then the connection is cut in place of the answer."""
     late_s: dict[str, float] = field(default_factory=dict)
     """Carried out at once, and answered only after so long."""
+    garble: set[str] = field(default_factory=set)
+    """Answered with bytes that are no text."""
     silent: set[str] = field(default_factory=set)
     """Watches that say nothing more, though they stay open."""
     mute: set[str] = field(default_factory=set)
@@ -51,13 +55,13 @@ class Weather:
 
     def clear(self) -> None:
         """Good weather again; what was seen stays."""
-        for hold in (self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.mute, self.tear, self.swallow):
+        for hold in (self.refuse, self.wait_s, self.lose, self.late_s, self.garble, self.silent, self.mute, self.tear, self.swallow):
             hold.clear()
         self.carried_out = None
 
     def is_bad(self) -> bool:
         """True where something is set."""
-        return any((self.refuse, self.wait_s, self.lose, self.late_s, self.silent, self.mute, self.tear, self.swallow, self.carried_out))
+        return any((self.refuse, self.wait_s, self.lose, self.late_s, self.garble, self.silent, self.mute, self.tear, self.swallow, self.carried_out))
 
     def count(self, text: str) -> int:
         """How many entries hold the text."""
@@ -107,6 +111,8 @@ class _Proxy:
                 if watches and answer.status == _OK:
                     return await self._stream(request, answer)
                 content = await answer.read()
+                if any(text in what for text in list(weather.garble)):
+                    return web.Response(body=_GARBLED, content_type=answer.content_type)
                 carried_out = weather.carried_out  # read once: the test may take it away at any time
                 if carried_out is not None and request.method != "GET" and answer.status < 300:
                     carried_out(what)

@@ -4,8 +4,9 @@ Nothing is carried from one shift to the next but the metrics: what matters is i
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, Final
 
 import kopf
@@ -32,6 +33,10 @@ _PAUSE_MAX_S: Final = 30.0
 
 # How long to wait for kopf's own word on why it ends: it lets what it believes to be its own end first, for five seconds (`run_tasks`).
 _LAST_WORD_S: Final = 10.0
+# How often those that have not heard that they are to end are told again.
+_AGAIN_S: Final = 1.0
+# As kopf names the tasks that list and watch (`spawn_missing_watchers`).
+_WATCHER: Final = "watcher for "
 
 Connect = Callable[..., Awaitable[kopf.ConnectionInfo]]
 
@@ -125,7 +130,8 @@ class Shifts:
                     ready_flag=self._ready,
                 )
                 self._listen()
-                await kopf.run_tasks(found, ignored=before)
+                async with _insisting(found) as insisting:
+                    await kopf.run_tasks(found, ignored=before | {insisting})
 
             definitions = Definitions(api.serves_services, metrics.definition_served, settings.reconciling.resync_s)
             tasks = [asyncio.create_task(work) for work in (queue.run(settings.reconciling.workers), sweep(), definitions.run())]
@@ -146,3 +152,27 @@ class Shifts:
             failure = next((result for result in results if isinstance(result, Exception)), None)
             if failure is not None:
                 raise failure
+
+
+@contextlib.asynccontextmanager
+async def _insisting(found: Collection[asyncio.Task[Any]]) -> AsyncIterator[asyncio.Task[None]]:
+    """While inside, a task ends the watches that kopf waits for in vain, once one of kopf's tasks has ended.
+
+    kopf tells them once, together with the future that pauses them, and a watch that is about to connect takes the one for the other: it goes on
+    (`kopf._cogs.clients.api.stream`), and asks for credentials that nobody gives any more. The process would wait for it for ever, and serve nobody.
+    """
+
+    async def insist() -> None:
+        await asyncio.wait(found, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(_LAST_WORD_S)
+        while True:
+            for task in asyncio.all_tasks():
+                if task.get_name().startswith(_WATCHER):
+                    task.cancel()
+            await asyncio.sleep(_AGAIN_S)
+
+    task = asyncio.create_task(insist())
+    try:
+        yield task
+    finally:
+        task.cancel()
