@@ -93,8 +93,8 @@ async def running(settings: ExtenderSettings, connection: ApiConnection, on_sync
     view = ClusterView(clock, settings.placement.reservation_s)
     identity = channels.identity(settings.predictor.tls, metrics.certificates)
     async with GrpcPredictor(settings.predictor.targets, settings.predictor.late_s, identity) as predictor:
-        predictions = Predictions(predictor, view.device, settings.predictor, clock, metrics)
-        recorder = Recorder(settings.recording, view.device, metrics) if settings.recording.directory else None
+        predictions = Predictions(predictor, view.devices.find, settings.predictor, clock, metrics)
+        recorder = Recorder(settings.recording, view.devices.find, metrics) if settings.recording.directory else None
         judge = Judge(view, predictions, settings.predictor.reuse_s, clock, grounds=recorder is not None)
         leadership: Leadership = AlwaysLeading(metrics)
         if settings.lease.name:

@@ -62,7 +62,7 @@ class Extender:
                 item["status"] = status | {"model": {"graphDigest": digest}}
         clock = HandClock()
         view = a_view(items, clock)
-        predictions = Predictions(predictor, view.device, PredictorSettings(timeout_s=30.0), clock, Metrics())
+        predictions = Predictions(predictor, view.devices.find, PredictorSettings(timeout_s=30.0), clock, Metrics())
         newcomer = lodgings.newcomer_of(lodgings.record_of(decoding.from_plain(pod, PodManifest)), view.service)
         ruling = await Judge(view, predictions, 60.0, clock).rule(newcomer, view.node_names())
         said: dict[str, str | float] = {name: refusal.text for name, refusal in ruling.refused.items()}

@@ -90,7 +90,7 @@ def judged(tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Path:
     digest = asyncio.run(predictor.analyze(FREE, input_shapes_of(manifest))).graph_digest
     quay = Quay(None, 0, RecordingSettings(str(tmp_path)))
     monkeypatch.setattr(quay.toy, "predict", predictor.predict)
-    quay.view.put_devices("devices", {QUICK.name: QUICK})
+    quay.view.devices.put("devices", {QUICK.name: QUICK})
     quay.view.put_node(inventory_of(decoding.from_plain(objects.node("one"), NodeManifest)))
     quay.view.put_service(replace(service_of(manifest), graph_digest=digest))
     quay.calls.pods["vision/p"] = pod_json("p", "net", slice_class="quick/cpu:1")

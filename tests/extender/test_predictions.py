@@ -112,11 +112,11 @@ async def test_another_descriptor_drops_what_was_said_of_the_device() -> None:
     """When a device's descriptor changes or goes, its slices are asked about again."""
     quay = a_quay()
     await quay.verbs.filter(quay.args("p", *NAMES))
-    for name in quay.view.put_devices("test", {}):
+    for name in quay.view.devices.put("test", {}):
         quay.predictions.forget_device(name)
     result = await quay.verbs.filter(quay.args("p", *NAMES))
     assert set(result.failed_and_unresolvable_nodes.values()) == {f"cannot be judged (DeviceNotDescribed): no descriptor of {harbours.DEVICE}"}
-    assert quay.view.put_devices("test", {TOY_DEVICE.name: TOY_DEVICE}) == {DeviceName(harbours.DEVICE)}
+    assert quay.view.devices.put("test", {TOY_DEVICE.name: TOY_DEVICE}) == {DeviceName(harbours.DEVICE)}
 
 
 @pytest.mark.looptime
@@ -131,7 +131,7 @@ async def test_a_slow_predictor_counts_as_silent(looptime: object) -> None:
             return []
 
     clock = asyncio.get_running_loop().time
-    predictions = Predictions(Slow({}), quay.view.device, PredictorSettings(timeout_s=1.0), clock, Metrics())
+    predictions = Predictions(Slow({}), quay.view.devices.find, PredictorSettings(timeout_s=1.0), clock, Metrics())
     quay.judge._predictions = predictions
     started = clock()
     with pytest.raises(NotYet, match="does not answer"):
@@ -151,7 +151,7 @@ async def test_an_answer_that_comes_late_is_there_for_the_next_filter(looptime: 
         return await soon(*given)
 
     quay.toy.predict = slowly  # type: ignore[assignment,method-assign]
-    quay.judge._predictions = Predictions(quay.toy, quay.view.device, PredictorSettings(), clock, metrics)
+    quay.judge._predictions = Predictions(quay.toy, quay.view.devices.find, PredictorSettings(), clock, metrics)
     with pytest.raises(NotYet, match="does not answer"):
         await quay.verbs.filter(quay.args("p", *NAMES))
     assert metrics.predictor_up._value.get() == 0
@@ -178,7 +178,7 @@ async def test_a_late_answer_about_what_changed_since_is_dropped(looptime: objec
         return await soon(*given)
 
     quay.toy.predict = slowly  # type: ignore[assignment,method-assign]
-    predictions = quay.judge._predictions = Predictions(quay.toy, quay.view.device, PredictorSettings(), asyncio.get_running_loop().time, Metrics())
+    predictions = quay.judge._predictions = Predictions(quay.toy, quay.view.devices.find, PredictorSettings(), asyncio.get_running_loop().time, Metrics())
     with pytest.raises(NotYet, match="does not answer"):
         await quay.verbs.filter(quay.args("p", *NAMES))
     predictions.forget_device(DeviceName(harbours.DEVICE))
@@ -196,7 +196,7 @@ async def test_too_few_answers_are_none() -> None:
         async def predict(self, *_: Any, **__: Any) -> Sequence[Answer]:
             return []
 
-    quay.judge._predictions = Predictions(Short({}), quay.view.device, PredictorSettings(), quay.clock, Metrics())
+    quay.judge._predictions = Predictions(Short({}), quay.view.devices.find, PredictorSettings(), quay.clock, Metrics())
     with pytest.raises(NotYet, match="does not answer"):
         await quay.verbs.filter(quay.args("p", *NAMES))
 
@@ -227,7 +227,7 @@ async def test_an_answer_overtaken_by_a_change_is_not_remembered() -> None:
 
     async def overtaken(*given: object) -> object:
         answers = await former(*given)  # type: ignore[arg-type]
-        for name in quay.view.put_devices("test", {}):
+        for name in quay.view.devices.put("test", {}):
             quay.predictions.forget_device(name)
         return answers
 

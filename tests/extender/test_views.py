@@ -232,9 +232,9 @@ def test_of_two_descriptions_of_one_device_the_first_by_name_counts(order: tuple
     view = a_view()
     slower = replace(TOY_DEVICE, cores=2)
     for source in order:
-        view.put_devices(source, {TOY_DEVICE.name: TOY_DEVICE if source == "a/one" else slower})
-    assert view.device(TOY_DEVICE.name) == TOY_DEVICE
-    assert view.contested == {TOY_DEVICE.name}
-    assert view.drop_devices("a/one") == {TOY_DEVICE.name}
-    assert view.device(TOY_DEVICE.name) == slower
-    assert view.contested == frozenset()
+        view.devices.put(source, {TOY_DEVICE.name: TOY_DEVICE if source == "a/one" else slower})
+    assert view.devices.find(TOY_DEVICE.name) == TOY_DEVICE
+    assert view.devices.contested == {TOY_DEVICE.name}
+    assert view.devices.drop("a/one") == {TOY_DEVICE.name}
+    assert view.devices.find(TOY_DEVICE.name) == slower
+    assert view.devices.contested == frozenset()

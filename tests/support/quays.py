@@ -105,11 +105,11 @@ class Quay:
         self.toy = ToyPredictor({harbours.digest(name): work for name, work in work_ms.items()})
         self.calls = MemoryPodCalls()
         self.view = ClusterView(self.clock, 60.0)
-        self.view.put_devices("test", {TOY_DEVICE.name: TOY_DEVICE})
+        self.view.devices.put("test", {TOY_DEVICE.name: TOY_DEVICE})
         self.metrics = Metrics()
         settings = PredictorSettings(timeout_s=1.0, reuse_s=60.0, keep_s=600.0)
-        self.predictions = Predictions(self.toy, self.view.device, settings, self.clock, self.metrics)
-        self.recorder = Recorder(recording, self.view.device, self.metrics) if recording is not None else None
+        self.predictions = Predictions(self.toy, self.view.devices.find, settings, self.clock, self.metrics)
+        self.recorder = Recorder(recording, self.view.devices.find, self.metrics) if recording is not None else None
         self.judge = Judge(self.view, self.predictions, settings.reuse_s, self.clock, grounds=recording is not None)
         self.binder = Binder(self.view, self.judge, self.calls, leadership or AlwaysLeading(), metrics=self.metrics, recorder=self.recorder)
         leading = leadership or AlwaysLeading()

@@ -194,20 +194,20 @@ class DeviceStore(_Base):
         for problem in problems:
             self._metrics.objects_refused.labels(self.resource).inc()
             _log.warning("a device descriptor cannot be read", extra={"object": name, "error": problem})
-        self._tell(self._view.put_devices(name, devices))
+        self._tell(self._view.devices.put(name, devices))
         return name
 
     def drop(self, item: msgspec.Raw) -> None:
         """A ConfigMap is gone."""
-        self._tell(self._view.drop_devices(_head(item).metadata.full_name))
+        self._tell(self._view.devices.drop(_head(item).metadata.full_name))
 
     def retain(self, listed: set[Hashable]) -> None:
         """Drops all other ConfigMaps."""
-        for source in [source for source in self._view.known_sources() if source not in listed]:
-            self._tell(self._view.drop_devices(source))
+        for source in [source for source in self._view.devices.sources if source not in listed]:
+            self._tell(self._view.devices.drop(source))
 
     def _tell(self, devices: frozenset[DeviceName]) -> None:
-        contested = self._view.contested
+        contested = self._view.devices.contested
         if contested != self._contested:
             _log.warning("several ConfigMaps describe a device differently; the first one by name counts", extra={"devices": sorted(contested)})
             self._contested = contested

@@ -5,14 +5,14 @@ so that a decision over five thousand nodes looks up numbers and judges the few 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from stowplan_fleet.devices import Device, GpuDevice, merged_gpus
 from stowplan_fleet.nodes import NodeInventory, NodeName
 from stowplan_fleet.services import Service, ServiceName
-from stowplan_fleet.slices import DeviceName, SliceClass, SliceKind
+from stowplan_fleet.slices import SliceClass, SliceKind
 
 from stowplan_extender.cluster import lodgings
+from stowplan_extender.cluster.devices import DeviceBook
 from stowplan_extender.cluster.lodgings import PodRecord
 from stowplan_extender.cluster.memories import FreeMemory
 from stowplan_extender.cluster.numberings import Numbering
@@ -30,6 +30,7 @@ class ClusterView:
         self.reservations = Reservations(clock, reservation_limit_s, self._mark)
         self.numbering = Numbering()
         self.memory = FreeMemory()
+        self.devices = DeviceBook()
         self._inventories: dict[NodeName, NodeInventory] = {}
         self._pods: dict[PodUid, PodRecord] = {}
         self._on_node: dict[NodeName, dict[PodUid, PodRecord]] = {}
@@ -40,11 +41,6 @@ class ClusterView:
         self._lodgers: dict[PodUid, Lodger] = {}
         """Bound pods as decisions see them; made anew where the pod, or its service as it feels it, changed."""
         self._services: dict[ServiceName, Service] = {}
-        self._described: dict[str, Mapping[DeviceName, Device]] = {}
-        self._devices: dict[DeviceName, Device] = {}
-        self._gpus: dict[DeviceName, GpuDevice] = {}
-        self._contested: frozenset[DeviceName] = frozenset()
-        self._gpu_nodes: dict[DeviceName, set[NodeName]] = {}
         self._changed: set[NodeName] = set()
 
     # Reading
@@ -64,20 +60,6 @@ class ClusterView:
     def node_names(self) -> tuple[NodeName, ...]:
         """Every node."""
         return tuple(self._inventories)
-
-    def device(self, name: DeviceName) -> Device | None:
-        """A device by name: a descriptor, or else what a node's labels say of its GPU; None where nobody describes it."""
-        found = self._devices.get(name)
-        if found is not None:
-            return found
-        holders = self._gpu_nodes.get(name)
-        if not holders:
-            return None
-        if name not in self._gpus:
-            # Of nodes whose labels disagree the smaller size counts, as for the operator: what is judged must hold on each of them.
-            told = (gpu for holder in sorted(holders) for gpu in self._inventories[holder].gpus if gpu.name == name)
-            self._gpus[name] = merged_gpus(told)[name]
-        return self._gpus[name]
 
     def state(self, name: NodeName) -> NodeState | None:
         """A node with everyone on it, bound or promised; None for a node that is not known."""
@@ -106,7 +88,7 @@ class ClusterView:
             "nodes": len(self._inventories),
             "pods": len(self._pods),
             "services": len(self._services),
-            "devices": sum(map(len, self._described.values())),
+            "devices": len(self.devices),
             "signatures": len(self.numbering),
             "reservations": len(self.reservations),
         }
@@ -143,18 +125,17 @@ class ClusterView:
 
     def put_node(self, inventory: NodeInventory) -> None:
         """A node appeared or changed."""
-        if self._inventories.get(inventory.name) != inventory:
-            self._forget_gpus(inventory.name)
+        before = self._inventories.get(inventory.name)
+        if before != inventory:
+            self.devices.note(inventory.name, before, inventory)
             self._inventories[inventory.name] = inventory
-            for gpu in inventory.gpus:
-                self._gpu_nodes.setdefault(gpu.name, set()).add(inventory.name)
-                self._gpus.pop(gpu.name, None)
             self._mark(inventory.name)
 
     def drop_node(self, name: NodeName) -> None:
         """A node is gone; pods that were on it stay known until they are reported gone."""
-        self._forget_gpus(name)
-        if self._inventories.pop(name, None):
+        before = self._inventories.pop(name, None)
+        if before is not None:
+            self.devices.note(name, before, None)
             self._mark(name)
 
     def put_pod(self, record: PodRecord) -> None:
@@ -189,36 +170,6 @@ class ClusterView:
         if self._services.pop(name, None):
             self._mark_service(name)
 
-    def put_devices(self, source: str, devices: Mapping[DeviceName, Device]) -> frozenset[DeviceName]:
-        """A ConfigMap of descriptors appeared or changed; names of the devices that are not what they were."""
-        self._described[source] = devices
-        return self._merge()
-
-    def drop_devices(self, source: str) -> frozenset[DeviceName]:
-        """A ConfigMap of descriptors is gone; names of the devices that are not what they were."""
-        self._described.pop(source, None)
-        return self._merge()
-
-    @property
-    def contested(self) -> frozenset[DeviceName]:
-        """Devices that several ConfigMaps describe differently: the first one by (namespace, name) counts, here as for the operator."""
-        return self._contested
-
-    def _merge(self) -> frozenset[DeviceName]:
-        before, merged, contested = self._devices, dict[DeviceName, Device](), set[DeviceName]()
-        for source in sorted(self._described, key=lambda name: name.split("/")):
-            for name, device in self._described[source].items():
-                if merged.setdefault(name, device) != device:
-                    contested.add(name)
-        self._devices, self._contested = merged, frozenset(contested)
-        return frozenset(name for name in before.keys() | merged.keys() if before.get(name) != merged.get(name))
-
-    def _forget_gpus(self, name: NodeName) -> None:
-        before = self._inventories.get(name)
-        for gpu in before.gpus if before is not None else ():
-            self._gpu_nodes[gpu.name].discard(name)
-            self._gpus.pop(gpu.name, None)
-
     def known_nodes(self) -> Iterable[NodeName]:
         """Names of all nodes."""
         return self._inventories.keys()
@@ -230,10 +181,6 @@ class ClusterView:
     def known_services(self) -> Iterable[ServiceName]:
         """Names of all services kept."""
         return self._services.keys()
-
-    def known_sources(self) -> Iterable[str]:
-        """ConfigMaps of descriptors."""
-        return self._described.keys()
 
     def _forget(self, uid: PodUid) -> None:
         record = self._pods.pop(uid, None)

@@ -81,8 +81,7 @@ def best(names: Sequence[NodeName], numbers: Sequence[int | None], acceptances: 
         return few
     chosen: list[NodeName] = []
     for tier in sorted(tiers):
-        alike = compress(names, map(tiers[tier].__contains__, numbers))
-        chosen += [min(alike)] if count == 1 else _first(list(alike), count - len(chosen))
+        chosen += _first(list(compress(names, map(tiers[tier].__contains__, numbers))), count - len(chosen))
         if len(chosen) == count:
             break
     return chosen
@@ -90,6 +89,8 @@ def best(names: Sequence[NodeName], numbers: Sequence[int | None], acceptances: 
 
 def _first(names: list[NodeName], count: int) -> list[NodeName]:
     """The first so many by name."""
+    if count == 1 and names:
+        return [min(names)]
     if count < len(names):
         bound = sorted(names[: max(count, _SAMPLE)])[count - 1]
         names = [name for name in names if name <= bound]
