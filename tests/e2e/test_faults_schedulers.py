@@ -156,8 +156,9 @@ def test_sigterm_under_load_fails_no_request(served: Stage) -> None:
                 for _ in range(20):
                     connection.request("POST", "/filter", body, {"Content-Type": "application/json"})
                     response = connection.getresponse()
-                    if response.status != 200 or json.loads(response.read())["Error"]:
-                        failed.append(f"status {response.status}")
+                    content = response.read()
+                    if response.status != 200 or json.loads(content)["Error"]:
+                        failed.append(f"status {response.status}: {content.decode(errors='replace')}")
                     answered[index] += 1
                     if response.getheader("Connection", "").lower() == "close":
                         break

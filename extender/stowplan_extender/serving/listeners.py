@@ -14,8 +14,17 @@ from typing import Final
 _BACKLOG: Final = 128
 # asm-generic/socket.h; not in Python's socket module.
 _SO_ATTACH_FILTER: Final = 26
-# linux/filter.h: one instruction of classic BPF, `ret #0`: take nothing of the packet. (code u16, jt u8, jf u8, k u32)
-_DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+# linux/filter.h: classic BPF, each instruction (code u16, jt u8, jf u8, k u32). A filter of a TCP socket sees packets from the TCP header on; its byte 13
+# holds the flags (RFC 9293, section 3.1). Only what asks for a new connection (SYN without ACK) is dropped: a client whose handshake is under way believes
+# itself connected already, and what it sends would be reset when the socket is closed.
+_INSTRUCTIONS: Final = (
+    (0x30, 0, 0, 13),  # ldb [13]
+    (0x54, 0, 0, 0x12),  # and #SYN|ACK
+    (0x15, 0, 1, 0x02),  # jeq #SYN
+    (0x06, 0, 0, 0),  # ret #0: take nothing of it
+    (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1: take all of it
+)
+_DROP_NEW: Final = b"".join(struct.pack("HBBI", *instruction) for instruction in _INSTRUCTIONS)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -30,7 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def deafen(listener: socket.socket) -> None:
     """Makes it answer no new connection; where the platform cannot, nothing happens, and closing it may reset a connection."""
-    instruction = ctypes.create_string_buffer(_DROP_ALL)
-    program = struct.pack("HL", 1, ctypes.addressof(instruction))  # native alignment puts the pointer where the kernel looks
+    instructions = ctypes.create_string_buffer(_DROP_NEW, len(_DROP_NEW))
+    program = struct.pack("HL", len(_INSTRUCTIONS), ctypes.addressof(instructions))  # native alignment puts the pointer where the kernel looks
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
