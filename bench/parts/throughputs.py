@@ -77,6 +77,7 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
         extender.start()
         # What a freshly started one waits before it binds is no part of a pace.
         await asyncio.sleep(LeaseSettings().takeover_s + 1.0)
+    idle = worlds.cpu_s_by_part(cluster)
     before = {process: worlds.cpu_s(cluster.processes[process]) for process in ("extender", "predictor") if process in cluster.processes}
     try:
         with worlds.scheduler(cluster, name, f"http://127.0.0.1:{extender.port}" if extender else None):
@@ -84,6 +85,7 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
                 await asyncio.sleep(3.0)  # the scheduler's caches fill
                 await world.create(f"/api/v1/namespaces/{NAMESPACE}/pods", noted())
             bound = await world.until_bound(names, _TIMEOUT_S)
+            parts = worlds.cpu_s_by_part(cluster)
             running = await world.until_running(names, _TIMEOUT_S)
         spent = {process: worlds.cpu_s(cluster.processes[process]) - seconds for process, seconds in before.items()}
         peak = worlds.peak_mb(cluster.processes["extender"]) if ours else 0.0
@@ -99,9 +101,14 @@ async def _run(world: World, name: str, pods: int, predictor_port: int, best_k: 
         "p50Seconds": waited[pods // 2],
         "p99Seconds": waited[int(pods * 0.99)],
     }
+    figures |= {_until_bound(part): 1e3 * (seconds - idle.get(part, 0.0)) / pods for part, seconds in parts.items()}
     if ours:
         figures |= {f"{process}CpuMillisecondsPerPod": 1e3 * seconds / pods for process, seconds in spent.items()} | {"extenderPeakMegabytes": peak}
     return figures
+
+
+def _until_bound(part: str) -> str:
+    return f"untilBound{part[0].upper()}{part[1:]}CpuMillisecondsPerPod"
 
 
 async def _serve(world: World, predictor_port: int) -> None:
@@ -137,4 +144,7 @@ def _row(nodes: int, pods: int, found: Sequence[dict[str, Figures]]) -> dict[str
         "extenderCpuMillisecondsPerPod": spread([run["extenderCpuMillisecondsPerPod"] for run in ours]),
         "predictorCpuMillisecondsPerPod": spread([run["predictorCpuMillisecondsPerPod"] for run in ours]),
         "extenderPeakMegabytes": spread([run["extenderPeakMegabytes"] for run in ours]),
+        "untilBoundCpuMillisecondsPerPod": {
+            name: {part: spread([run[name].get(_until_bound(part), 0.0) for run in found]) for part in worlds.PARTS} for name in ("bare", "stowplan")
+        },
     }

@@ -27,6 +27,8 @@ NAMESPACE: Final = "bench"
 DEVICE: Final = "made-up-quick"
 # Requests to the API server at once while objects are made: what keeps its core busy.
 _AT_ONCE: Final = 32
+# What takes time on cores, and how the names of its processes begin; the rest is controllers, kwok in the kubelets' place, and the bench itself.
+PARTS: Final = {"scheduler": ("scheduler-",), "extender": ("extender", "predictor"), "apiServer": ("kube-apiserver", "etcd"), "rest": ()}
 
 
 class _Metadata(msgspec.Struct):
@@ -246,6 +248,15 @@ def cpu_s(pid: int) -> float:
     """Time on cores of a process and of its living children, so far."""
     children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
     return _own_cpu_s(pid) + sum(map(_own_cpu_s, children))
+
+
+def cpu_s_by_part(cluster: Cluster) -> dict[str, float]:
+    """Time on cores so far of all that runs here, this process included, by the parts of `PARTS` that there are."""
+    found = {"rest": _own_cpu_s(os.getpid())}
+    for name, pid in cluster.processes.items():
+        part = next((part for part, names in PARTS.items() if name.startswith(names)), "rest")
+        found[part] = found.get(part, 0.0) + cpu_s(pid)
+    return found
 
 
 def peak_mb(pid: int) -> float:

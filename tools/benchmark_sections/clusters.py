@@ -70,6 +70,27 @@ def cluster_throughput(found: Row) -> list[str]:
             ],
             rows,
         ),
+        *_where_time_goes(found["rows"]),
+    ]
+
+
+def _where_time_goes(found: list[Row]) -> list[str]:
+    """What a pod costs on all cores together, part by part."""
+    names = {"bare": "bare", "stowplan": "with extender"}
+    told = [(row, row["untilBoundCpuMillisecondsPerPod"]) for row in found if "untilBoundCpuMillisecondsPerPod" in row]
+    rows = [
+        [f"{row['nodes']:,}", names[name], *(spread(parts[name][part]) for part in ("scheduler", "extender", "apiServer", "rest"))]
+        for row, parts in told
+        for name in names
+    ]
+    if not rows:
+        return []
+    return [
+        "",
+        "Where the time of both cores goes until the last pod is bound: processor milliseconds a pod. What goes on anyway (heartbeats of nodes, pods that are",
+        "set running) is in it, and there is more of that in a longer time; so is the scheduler's start.",
+        "",
+        *table(["nodes", "", "scheduler", "extender and predictor", "API server and etcd", "controllers, kwok, this bench"], rows),
     ]
 
 
