@@ -1,7 +1,6 @@
 """Right-sizing and rollouts on the real control plane: climbs, descents, changes on a full cluster, deletion, and other people's edits."""
 
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from stowplan_operator.workloads.deployments import RESTARTED_AT_ANNOTATION
 from support import components
 from support.components import Operator
 from support.controlplane import KUBECTL_PATIENCE, node, wait_until
+from support.headcounts import cores, counted
 from support.stages import Stage, inference_service
 from support.troubles import QUICK, QUICK_CORE, absent, plain_pod
 
@@ -45,32 +45,6 @@ def service(name: str, *slice_classes: str, image: str = "example.com/server", r
     return found
 
 
-class Watcher:
-    """Watches how many pods of a service are ready, all the time."""
-
-    def __init__(self, stage: Stage, name: str) -> None:
-        self._stage, self._name, self._stop = stage, name, threading.Event()
-        self.least = 99
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "Watcher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.1):
-            self.least = min(self.least, len([pod for pod in self._stage.pods(self._name) if _is_ready(pod)]))
-
-
-def _is_ready(pod: dict[str, object]) -> bool:
-    conditions = pod["status"].get("conditions", [])  # type: ignore[attr-defined]
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
-
-
 def test_a_service_climbs_when_its_rung_is_full_and_comes_down_when_there_is_room(stage: Stage, hasty: Operator) -> None:
     """Pods stay unschedulable on the cheap device: the dearer one is taken; when the cheap one is free again, and only after a while, it goes back."""
     stage.add_nodes(node("cheap", "2", QUICK | {keys.CORE_PRICE_LABEL: "1"}), node("dear", "2", SLOW))
@@ -81,10 +55,10 @@ def test_a_service_climbs_when_its_rung_is_full_and_comes_down_when_there_is_roo
     stage.await_condition("mover", "Ready", "True")
     # For as long as it is not tried again, and after it was tried in vain.
     wait_until(lambda: _ladder(stage, "mover") == [(QUICK_CORE, 1, "NoSpareSlice"), (SLOW_CORE, 2.5, None)], 20, lambda: stage.tell("mover"))
-    with Watcher(stage, "mover") as watcher:
+    with counted(stage, "mover") as serving:
         stage.cluster.kubectl("delete", "pod", "guest", "-n", stage.namespace, "--wait=false", "--force")
         wait_until(lambda: [item["spec"].get("nodeName") for item in stage.pods("mover")] == ["cheap"], 40, lambda: stage.tell("mover"))
-    assert watcher.least >= 1
+    assert serving.least >= 1
     assert hasty.metric("stowplan_operator_moves_total", move="climbed") >= 1
     assert hasty.metric("stowplan_operator_moves_total", move="descended") >= 1
 
@@ -99,7 +73,7 @@ def test_a_change_on_a_full_cluster_says_no_spare_slice_and_drops_nobody(stage: 
     stage.apply(service("changing", QUICK_CORE, image="example.com/server:1"))
     stage.await_condition("changing", "Ready", "True")
     (before,) = stage.pods("changing")
-    with Watcher(stage, "changing") as watcher:
+    with counted(stage, "changing") as serving:
         stage.apply(service("changing", QUICK_CORE, image="example.com/server:2"))
         condition = stage.await_condition("changing", "Scheduled", "False")
         wait_until(lambda: stage.await_condition("changing", "Scheduled", "False")["reason"] == "NoSpareSlice", 10, lambda: stage.tell("changing"))
@@ -109,7 +83,7 @@ def test_a_change_on_a_full_cluster_says_no_spare_slice_and_drops_nobody(stage: 
         assert condition["reason"] in {"NoSpareSlice", "WaitingForPlacement"}
         stage.add_nodes(node("more", "1", QUICK))
         wait_until(lambda: _images(stage, "changing") == ["example.com/server:2"], 40, lambda: stage.tell("changing"))
-    assert watcher.least >= 1
+    assert serving.least >= 1
     assert stage.await_condition("changing", "Scheduled", "True")["reason"] == "AllReplicasBound"
     assert hasty.metric("stowplan_operator_writes_total", kind="deployment") >= 2
 
@@ -128,16 +102,10 @@ def test_a_move_to_fewer_larger_servers_never_has_fewer_serving_than_before(stag
     def only_the_large_one() -> bool:
         return [pod["metadata"]["annotations"][keys.SLICE_CLASS_ANNOTATION] for pod in stage.pods("merging")] == [larger]
 
-    capacities: list[int] = []
-    stage.apply(service("merging", larger))
-
-    def look() -> bool:
-        ready = [pod["metadata"]["annotations"][keys.SLICE_CLASS_ANNOTATION] for pod in stage.pods("merging") if _is_ready(pod)]
-        capacities.append(sum(int(name.rpartition(":")[2]) for name in ready))
-        return only_the_large_one()
-
-    wait_until(look, 40, lambda: stage.tell("merging"))
-    assert min(capacities) >= 2
+    with counted(stage, "merging", cores) as serving:
+        stage.apply(service("merging", larger))
+        wait_until(only_the_large_one, 40, lambda: stage.tell("merging"))
+    assert serving.least >= 2
     assert hasty.metric("stowplan_operator_writes_total", kind="deployment") >= 3
 
 
