@@ -254,3 +254,22 @@ def test_encoding_leaves_defaults_out() -> None:
     manifest = decoding.from_plain(document(slo={"latencyMilliseconds": 5}), InferenceServiceManifest)
 
     assert msgspec.json.decode(decoding.to_json(manifest))["spec"]["slo"] == {"latencyMilliseconds": 5}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {"topologyKey": "zone"}}]}}},
+        {"volumes": [{"name": "weights", "persistentVolumeClaim": {"claimName": "weights"}}]},
+        {"volumes": [{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]},
+        {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu"}]},
+    ],
+)
+@pytest.mark.parametrize("nulls", [{}, {"tolerations": None}], ids=["", "beside a null"])
+def test_what_only_has_to_be_there_is_read_from_every_source(spec: dict[str, Any], nulls: dict[str, Any]) -> None:
+    """Of preferences and claims only their being there counts: alike from the API server's JSON, from a snapshot, and beside a null that Go wrote."""
+    pod = {"metadata": {"name": "p", "namespace": "n"}, "spec": spec | nulls}
+    told = decoding.from_json(json.dumps(pod).encode(), PodManifest)
+    assert told == decoding.from_plain(pod, PodManifest)
+    assert pods.states_preferences(told) is ("affinity" in spec)
+    assert pods.waits_for_claims(told) is ("affinity" not in spec)

@@ -37,10 +37,14 @@ class Toleration(Manifest, frozen=True):
     effect: str = ""
 
 
+class _Something(Manifest, frozen=True):
+    """It is there, and nothing in it is read."""
+
+
 class _Preferring(Manifest, frozen=True):
     """What one kind of affinity would rather have; what it requires is the scheduler's to read."""
 
-    preferred: list[msgspec.Raw] = msgspec.field(default_factory=list, name="preferredDuringSchedulingIgnoredDuringExecution")
+    preferred: list[_Something] = msgspec.field(default_factory=list, name="preferredDuringSchedulingIgnoredDuringExecution")
 
 
 class Affinity(Manifest, frozen=True):
@@ -60,8 +64,8 @@ class Spread(Manifest, frozen=True):
 class Volume(Manifest, frozen=True):
     """The part of a volume that is read."""
 
-    persistent_volume_claim: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
-    ephemeral: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
+    persistent_volume_claim: _Something | None = None
+    ephemeral: _Something | None = None
 
 
 class PodSpec(Manifest, frozen=True):
@@ -81,7 +85,7 @@ class PodSpec(Manifest, frozen=True):
     affinity: Affinity = Affinity()
     topology_spread_constraints: list[Spread] = msgspec.field(default_factory=list)
     volumes: list[Volume] = msgspec.field(default_factory=list)
-    resource_claims: list[msgspec.Raw] = msgspec.field(default_factory=list)
+    resource_claims: list[_Something] = msgspec.field(default_factory=list)
 
 
 class PodStatus(Manifest, frozen=True):
