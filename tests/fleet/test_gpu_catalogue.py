@@ -64,6 +64,14 @@ def test_instances_of_a_legal_layout_never_exceed_their_gpu(gpu: Gpu, data: st.D
         assert sum(share.memory_bytes for share in shares) <= gpu.memory_bytes
 
 
+def test_names_of_profiles_are_rounded_up_and_their_memory_is_not() -> None:
+    """Four of `18gb` and one of `71gb` fit an H200 of 141 GiB, though the names come to 143."""
+    chosen = ["3g.71gb", "1g.18gb", "1g.18gb", "1g.18gb", "1g.18gb"]
+    gpu = named("NVIDIA-H200")
+    assert layouts.fits(gpu, chosen)
+    assert sum(share_of(GpuDevice(DeviceName(gpu.product)), parse_slice(f"mig-{name}")).memory_bytes for name in chosen) <= gpu.memory_bytes
+
+
 @given(CUT, st.data(), st.integers(1, 200))
 def test_what_a_node_says_of_its_instances_wins_over_the_table(gpu: Gpu, data: st.DataObject, multiprocessors: int) -> None:
     """For every model and profile, published or not; compute follows the multiprocessors, bandwidth and cache the memory slices."""

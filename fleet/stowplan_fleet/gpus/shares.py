@@ -117,10 +117,10 @@ def _instance(gpu: Gpu, device: GpuDevice, which: Slice) -> GpuShare:
             f"how many multiprocessors a {which.profile} of a {gpu.product} has was published nowhere; "
             f"a node's label nvidia.com/mig-{which.profile}.multiprocessors tells it"
         )
-    # The profile's own name tells gigabytes where neither the node nor NVML's tables do.
-    named = int(which.profile.split(".")[1].removesuffix("gb")) << 30
-    memory = (told.memory_bytes if told else None) or (profile.memory_mib * _MIB if profile.memory_mib else named)
     part = profile.memory_slices / gpu.mig.memory_slices
+    # The profile's own name tells gigabytes where neither the node nor NVML's tables do; rounded up, so that all of a layout can come to more than there is.
+    named = min(int(which.profile.split(".")[1].removesuffix("gb")) << 30, int(gpu.memory_bytes * part))
+    memory = (told.memory_bytes if told else None) or (profile.memory_mib * _MIB if profile.memory_mib else named)
     return _share(gpu, which, multiprocessors, gpu.multiprocessors, memory, part=part)
 
 
